@@ -1,0 +1,1 @@
+//! One Cgroup over v1, hybrid and v2: limits, statistics, freeze, kill, OOM events

@@ -1,0 +1,1 @@
+//! Containers, images and volumes as the user knows them

@@ -1,0 +1,1 @@
+//! The words: digests, references, descriptors, platforms and the OCI documents

@@ -1,0 +1,1 @@
+//! A container from its specification: plan, apply, init

@@ -1,0 +1,1 @@
+//! A seccomp profile, in OCI or Docker form, compiled to BPF

@@ -1,0 +1,1 @@
+//! Blobs, layers, images, leases; unpack and diff

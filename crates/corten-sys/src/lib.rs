@@ -1,0 +1,1 @@
+//! The kernel: man-page-named wrappers for what rustix lacks, and feature probes

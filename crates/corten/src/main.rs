@@ -1,0 +1,2 @@
+//! `corten`: chooses the face by name before any thread exists.
+fn main() {}
