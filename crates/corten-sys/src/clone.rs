@@ -91,19 +91,20 @@ pub fn fork(child: impl FnOnce() -> i32) -> Result<Child, Errno> {
     clone3(CloneArgs::default(), child)
 }
 
-/// Makes a child of the *caller's parent* (`CLONE_PARENT`): what enters a pid namespace for an `exec`
-/// so that whoever waits is its parent. Only its number is returned.
+/// Makes a child of the *caller's parent* (`CLONE_PARENT`): what joins namespaces first and clones then
+/// leaves the result to whoever waits for it. Only its number, in the caller's pid namespace, comes back.
 ///
 /// # Errors
 /// As [`clone3`].
-pub fn fork_sibling(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+pub fn clone3_sibling(namespaces: u64, child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     if !single_threaded() {
         return Err(Errno::DEADLK);
     }
-    // SAFETY: as in `clone3`.
+    // SAFETY: an all-zero clone_args is the documented "nothing asked for".
     let mut raw: libc::clone_args = unsafe { std::mem::zeroed() };
-    raw.flags = CLONE_PARENT as u64;
-    // SAFETY: as in `clone3`. The exit signal is the parent's, which CLONE_PARENT requires to be 0 here.
+    // The exit signal is that of the caller; clone3 requires the field to be 0 with CLONE_PARENT.
+    raw.flags = namespaces | CLONE_PARENT as u64;
+    // SAFETY: as in `clone3`.
     let ret = check(unsafe {
         libc::syscall(libc::SYS_clone3, &raw mut raw, std::mem::size_of::<libc::clone_args>())
     })?;

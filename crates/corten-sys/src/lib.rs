@@ -7,8 +7,10 @@
 
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod caps;
 pub mod clone;
+pub mod cwd;
 pub mod error;
 pub mod exec;
 pub mod fd;
