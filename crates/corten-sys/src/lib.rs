@@ -1,1 +1,3 @@
 //! The kernel: man-page-named wrappers for what rustix lacks, and feature probes
+
+pub mod bpf;
