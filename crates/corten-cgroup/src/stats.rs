@@ -65,7 +65,7 @@ pub struct MemoryStats {
     pub swap_bytes: Option<u64>,
     /// Swap by itself on v2, memory and swap together on v1.
     pub swap_limit_bytes: Option<u64>,
-    /// How often the limit was hit.
+    /// How often a limit was hit; on v1 that of memory and swap counts too.
     pub limit_hits: u64,
     /// memory.stat, whole.
     pub stat: BTreeMap<String, u64>,

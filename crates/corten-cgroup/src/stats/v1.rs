@@ -37,6 +37,7 @@ pub(super) fn memory(dir: &Path) -> Result<MemoryStats> {
     let usage_bytes = number("memory.usage_in_bytes")?;
     let both = file::read_if_there(&dir.join("memory.memsw.usage_in_bytes"))?;
     let both_limit = file::read_if_there(&dir.join("memory.memsw.limit_in_bytes"))?;
+    let swap_hits = file::read_if_there(&dir.join("memory.memsw.failcnt"))?;
     Ok(MemoryStats {
         usage_bytes,
         limit_bytes: file::read_limit(&dir.join("memory.limit_in_bytes"))?,
@@ -47,7 +48,8 @@ pub(super) fn memory(dir: &Path) -> Result<MemoryStats> {
         inactive_file_bytes: get(&stat, "total_inactive_file"),
         swap_bytes: both.map(|_| get(&stat, "total_swap")),
         swap_limit_bytes: both_limit.and_then(|text| file::parse_limit(&text).flatten()),
-        limit_hits: number("memory.failcnt")?,
+        // Where both limits are the same it is that of memory and swap that is hit.
+        limit_hits: number("memory.failcnt")? + swap_hits.map_or(0, |text| text.trim().parse().unwrap_or(0)),
         stat,
         pressure: None,
     })
