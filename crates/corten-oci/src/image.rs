@@ -67,7 +67,7 @@ pub struct Index {
 /// What a reference or an index entry can point at.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Document {
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Index(Index),
 }
 
@@ -164,7 +164,7 @@ impl Document {
             index.validate()?;
             Ok(Document::Index(index))
         } else {
-            let manifest: Manifest = json("manifest", bytes)?;
+            let manifest: Box<Manifest> = json("manifest", bytes)?;
             manifest.validate()?;
             Ok(Document::Manifest(manifest))
         }
