@@ -64,10 +64,11 @@ pub struct Index {
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What a reference or an index entry can point at.
+/// What a reference or an index entry can point at. There is one at a time, so its size does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Document {
-    Manifest(Box<Manifest>),
+    Manifest(Manifest),
     Index(Index),
 }
 
@@ -164,7 +165,7 @@ impl Document {
             index.validate()?;
             Ok(Document::Index(index))
         } else {
-            let manifest: Box<Manifest> = json("manifest", bytes)?;
+            let manifest: Manifest = json("manifest", bytes)?;
             manifest.validate()?;
             Ok(Document::Manifest(manifest))
         }

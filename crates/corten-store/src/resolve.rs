@@ -151,7 +151,7 @@ impl Store {
         let mut at = entry.clone();
         for _ in 0..=MAX_INDEX_DEPTH {
             let index = match self.document(&at)? {
-                Document::Manifest(manifest) => return Ok((at, *manifest)),
+                Document::Manifest(manifest) => return Ok((at, manifest)),
                 Document::Index(index) => index,
             };
             let wanted = platform.unwrap_or(&host);
