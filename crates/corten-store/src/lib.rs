@@ -33,8 +33,12 @@ mod index;
 pub mod resolve;
 pub mod store;
 mod sys;
+pub mod tar;
+mod trash;
+pub mod unpack;
 
 pub use error::{StoreError, SysError};
 pub use import::ImportOptions;
 pub use resolve::Image;
 pub use store::Store;
+pub use unpack::{Ids, Limits, OverlayXattr, Skipped, UnpackError, UnpackOptions, Unpacked};
