@@ -4,8 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use corten_oci::layout::LayoutError;
-use corten_oci::{Digest, DigestError, DocumentError, ImageId, Platform, ReferenceError};
+use corten_oci::{DiffId, Digest, DigestError, DocumentError, ImageId, Platform, ReferenceError};
 use rustix::io::Errno;
+
+use crate::unpack::UnpackError;
 
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -67,6 +69,16 @@ pub enum StoreError {
     TooLarge { path: PathBuf, limit: u64 },
     #[error("{path:?}: index nested more than {limit} deep")]
     IndexDepth { path: PathBuf, limit: usize },
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    #[error("layer: the content has diff-id {actual}, the image says {expected}")]
+    DiffId { expected: DiffId, actual: DiffId },
+    #[error("blob {digest}: {actual} bytes came, {expected} were announced")]
+    BlobSize { digest: Digest, expected: u64, actual: u64 },
+    #[error("blob {expected}: the content that came has digest {actual}")]
+    BlobDigest { expected: Digest, actual: Digest },
+    #[error(transparent)]
+    Change(#[from] crate::import::ChangeError),
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     #[error(transparent)]

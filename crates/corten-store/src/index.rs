@@ -15,6 +15,7 @@ use corten_oci::layout::{INDEX_FILE, annotation};
 use corten_oci::{Descriptor, Document, ImageId, Index, Reference};
 
 use crate::error::{Result, StoreError, SysError};
+use crate::session::NewImage;
 use crate::store::{Lock, Store};
 
 pub(crate) const IMAGE_ID: &str = "dev.corten.image.id";
@@ -57,4 +58,55 @@ pub(crate) fn noted_id(entry: &Descriptor) -> Option<ImageId> {
 
 pub(crate) fn noted_size(entry: &Descriptor) -> Option<u64> {
     entry.annotations.get(IMAGE_SIZE)?.parse().ok()
+}
+
+/// Takes a name from whoever has it. The entry stays, as an untagged image, unless another entry keeps the
+/// same image.
+pub(crate) fn take_name(index: &mut Index, name: &Reference) {
+    let mut at = 0;
+    while at < index.manifests.len() {
+        if name_of(&index.manifests[at]).as_ref() != Some(name) {
+            at += 1;
+            continue;
+        }
+        unname(&mut index.manifests[at]);
+        let digest = index.manifests[at].digest.clone();
+        let kept = index.manifests.iter().enumerate().any(|(i, other)| i != at && other.digest == digest);
+        if kept {
+            index.manifests.remove(at);
+        } else {
+            at += 1;
+        }
+    }
+}
+
+fn unname(entry: &mut Descriptor) {
+    entry.annotations.remove(annotation::REF_NAME);
+    entry.annotations.remove(annotation::CONTAINERD_NAME);
+}
+
+/// One entry for each name; without names one untagged, unless the image is there already.
+pub(crate) fn add(index: &mut Index, image: &NewImage) {
+    let mut entry = image.descriptor.clone();
+    unname(&mut entry);
+    if let Some(id) = &image.id {
+        entry.annotations.insert(IMAGE_ID.into(), id.to_string());
+    }
+    if let Some(size) = image.size_bytes {
+        entry.annotations.insert(IMAGE_SIZE.into(), size.to_string());
+    }
+    let same = |other: &Descriptor| other.digest == entry.digest;
+    if image.names.is_empty() {
+        if !index.manifests.iter().any(same) {
+            index.manifests.push(entry);
+        }
+        return;
+    }
+    // An untagged entry of the same image gives way to the named ones.
+    index.manifests.retain(|other| !same(other) || name_of(other).is_some());
+    for name in &image.names {
+        let mut named = entry.clone();
+        named.annotations.insert(annotation::REF_NAME.into(), name.to_string());
+        index.manifests.push(named);
+    }
 }

@@ -27,18 +27,25 @@
 //! `resolve`), or be ready for its layers to be gone.
 #![forbid(unsafe_code)]
 
+pub mod blob;
 pub mod error;
 pub mod import;
 mod index;
+pub mod layer;
 pub mod resolve;
+pub mod session;
 pub mod store;
 mod sys;
 pub mod tar;
+mod time;
 mod trash;
 pub mod unpack;
 
+pub use blob::BlobWriter;
 pub use error::{StoreError, SysError};
-pub use import::ImportOptions;
+pub use import::{ChangeError, ImportOptions};
+pub use layer::LayerRecord;
 pub use resolve::Image;
+pub use session::{NewImage, Session};
 pub use store::Store;
 pub use unpack::{Ids, Limits, OverlayXattr, Skipped, UnpackError, UnpackOptions, Unpacked};

@@ -108,3 +108,25 @@ pub(crate) fn write_all(file: impl AsFd, mut bytes: &[u8]) -> rustix::io::Result
     }
     Ok(())
 }
+
+impl Dir {
+    /// A new small file where nobody looks yet; not synced.
+    pub(crate) fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), SysError> {
+        let path = self.path.join(name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR).at("openat", &path)?;
+        write_all(&file, bytes).at("write", &path)
+    }
+
+    /// What is in it, without `.` and `..`.
+    pub(crate) fn names(&self) -> Result<Vec<std::ffi::CString>, SysError> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).at("openat", &self.path)? {
+            let entry = entry.at("getdents64", &self.path)?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        Ok(names)
+    }
+}

@@ -32,8 +32,6 @@ use corten_oci::{Compression, DiffId};
 use crate::error::SysError;
 use crate::tar::TarError;
 
-pub(crate) use inflate::detect;
-
 /// Bounds on what one layer may be; docs/compat.md lists them.
 #[derive(Debug, Clone)]
 pub struct Limits {
