@@ -8,28 +8,29 @@
 //! The tree of cases that are all over different arguments can be exponential; beyond a budget the cases are
 //! tested one after the other instead.
 
-use std::collections::HashMap;
-
 use super::assembler::{Assembler, Goto};
 use super::decisions::{Case, Decisions};
 use crate::bpf::{JEQ_K, MAX_INSNS, arg_high, arg_low};
 use crate::profile::{Comparison, Op};
 
 /// How many ranges the tree of one call may have.
-const BUDGET: usize = 512;
+pub(super) const BUDGET: usize = 512;
+/// As a budget: everything one after the other.
+pub(super) const NO_TREES: usize = 0;
 /// With more cases than this the tree is not tried.
 const MOST_CASES: usize = 128;
 
 /// Writes each decision once for 64-bit and once for 32-bit ABIs, on demand.
 pub(super) struct Emitter<'a> {
     decisions: &'a Decisions,
+    budget: usize,
     /// Narrow and wide.
     written: Vec<[Option<Goto>; 2]>,
 }
 
 impl<'a> Emitter<'a> {
-    pub(super) fn new(decisions: &'a Decisions) -> Self {
-        Self { decisions, written: vec![[None; 2]; decisions.by_arguments.len()] }
+    pub(super) fn new(decisions: &'a Decisions, budget: usize) -> Self {
+        Self { decisions, budget, written: vec![[None; 2]; decisions.by_arguments.len()] }
     }
 
     pub(super) fn emit(&mut self, asm: &mut Assembler, at: usize, wide: bool) -> Goto {
@@ -43,7 +44,7 @@ impl<'a> Emitter<'a> {
         }
         let tests: Vec<Tests> = decision.cases.iter().filter_map(|case| Tests::of(case, wide)).collect();
         let otherwise = Goto::Ret(decision.otherwise);
-        let mut tree = Tree { tests: &tests, otherwise, wide, left: BUDGET, written: HashMap::new() };
+        let mut tree = Tree { tests: &tests, otherwise, wide, left: self.budget, written: Vec::new() };
         let planned = if tests.len() <= MOST_CASES { tree.plan(tree.all()) } else { None };
         let goto = match planned {
             Some(plan) => tree.write(asm, &plan),
@@ -135,7 +136,8 @@ struct Tree<'a> {
     wide: bool,
     /// What is left of [`BUDGET`].
     left: usize,
-    written: HashMap<State, Goto>,
+    /// Few, so looked through.
+    written: Vec<(State, Goto)>,
 }
 
 /// The tree before it is written, so that one too large leaves no instructions behind.
@@ -251,7 +253,7 @@ impl Tree<'_> {
             Plan::End(goto) => return *goto,
             Plan::Ranges { state, .. } | Plan::Mask { state, .. } => state,
         };
-        if let Some(goto) = self.written.get(state) {
+        if let Some((_, goto)) = self.written.iter().find(|(written, _)| written == state) {
             return *goto;
         }
         let goto = match plan {
@@ -267,7 +269,7 @@ impl Tree<'_> {
                 test_mask(asm, *index, (*mask, *value), holds, fails, self.wide)
             }
         };
-        self.written.insert(state.clone(), goto);
+        self.written.push((state.clone(), goto));
         goto
     }
 }
@@ -413,7 +415,7 @@ mod tests {
                 let entry = linear(&mut asm, &tests, otherwise, true);
                 programs.push(asm.finish(entry));
                 let mut tree =
-                    Tree { tests: &tests, otherwise, wide: true, left: BUDGET, written: HashMap::new() };
+                    Tree { tests: &tests, otherwise, wide: true, left: BUDGET, written: Vec::new() };
                 let plan = tree.plan(tree.all()).unwrap();
                 let mut asm = Assembler::default();
                 let entry = tree.write(&mut asm, &plan);
