@@ -31,3 +31,4 @@ mod session;
 
 pub use dirs::Dirs;
 pub use error::EngineError;
+pub use log::rfc3339;

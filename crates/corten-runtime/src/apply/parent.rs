@@ -305,10 +305,6 @@ fn helper(
         wire::receive(socket, &mut message, drop).at(Call::Recvmsg)?;
         for (bit, file) in join {
             corten_sys::clone::setns(file.as_fd(), *bit).at(Call::Setns)?;
-            if *bit == CLONE_NEWUSER {
-                corten_sys::ids::set_gid(0).at(Call::Setresgid)?;
-                corten_sys::ids::set_uid(0).at(Call::Setresuid)?;
-            }
         }
         if let Some(offsets) = offsets {
             corten_sys::clone::unshare(corten_sys::clone::CLONE_NEWTIME).at(Call::Unshare)?;

@@ -212,15 +212,16 @@ impl Builder {
         root: Slot,
         places: Vec<Place>,
     ) -> Result<(), SpecError> {
-        if spec.namespaces.user != UserNamespace::Host {
-            self.push(Op::BecomeRoot);
-        }
         if spec.namespaces.cgroup == Namespace::New && !view.unified {
             self.push(Op::UnshareCgroup);
         }
         self.push(Op::PrivateMounts);
         let at = c_path(&spec.run_dir).ok_or_else(|| nul("run_dir", &spec.run_dir.to_string_lossy()))?;
         self.push(Op::EnterRoot { slot: root, at });
+        // Only now: the way to `run_dir` is open to the host's root, whose id the child still has.
+        if spec.namespaces.user != UserNamespace::Host {
+            self.push(Op::BecomeRoot);
+        }
         let mut console = false;
         for (mount, place) in spec.mounts.iter().zip(places) {
             let target = target(&mount.target)?;
