@@ -1,1 +1,3 @@
 //! Containers, images and volumes as the user knows them
+
+pub mod config;

@@ -1,0 +1,205 @@
+//! `corten ps`: the containers.
+
+use serde_json::{Map, Value, json};
+
+use crate::command::Subcommand;
+use crate::context::Context;
+use crate::engine_api::{ContainerState, ContainerSummary};
+use crate::filter::{Filters, name_fits};
+use crate::format::{HIDDEN, human, table};
+use crate::report::Report;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Show all containers (default shows just running)
+    #[arg(short, long)]
+    all: bool,
+    /// Filter output based on conditions provided
+    #[arg(short, long, value_name = "filter")]
+    filter: Vec<String>,
+    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE' (Go's)
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Show n last created containers (includes all states) (default -1)
+    #[arg(short = 'n', long, value_name = "int", value_parser = crate::values::int::<i64>)]
+    last: Option<i64>,
+    /// Show the latest created container (includes all states)
+    #[arg(short, long)]
+    latest: bool,
+    /// Don't truncate output
+    #[arg(long)]
+    no_trunc: bool,
+    /// Only display container IDs
+    #[arg(short, long)]
+    quiet: bool,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
+}
+
+const FILTERS: &[&str] =
+    &["ancestor", "before", "exited", "health", "id", "label", "name", "network", "since", "status", "volume"];
+
+const COLUMNS: table::Columns = table::Columns {
+    headers: &[
+        ("Command", "COMMAND"),
+        ("CreatedAt", "CREATED AT"),
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Labels", "LABELS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Mounts", "MOUNTS"),
+        ("Names", "NAMES"),
+        ("Networks", "NETWORKS"),
+        ("Ports", "PORTS"),
+        ("RunningFor", "CREATED"),
+        ("Size", "SIZE"),
+        ("State", "STATE"),
+        ("Status", "STATUS"),
+    ],
+    go_type: "*formatter.ContainerContext",
+};
+
+const DEFAULT: &str =
+    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+
+impl Subcommand for Args {
+    const NAME: &'static str = "ps";
+    const ABOUT: &'static str = "List containers";
+    const USAGE: &'static str = "[OPTIONS]";
+    const ALIASES: &'static [&'static str] =
+        &["corten container ls", "corten container list", "corten container ps", "corten ps"];
+
+    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+        let filters = Filters::parse(&self.filter, FILTERS)?;
+        let format = self.format.as_deref().unwrap_or_default();
+        // `-s` is also asked for by a template that shows it.
+        let size = self.size || format.contains(".Size");
+        let all = cx.engine()?.containers(size)?;
+        let last = if self.latest { Some(1) } else { self.last.filter(|n| *n > 0) };
+        let every = self.all || last.is_some() || filters.has("status") || filters.has("exited");
+        let mut shown = select(&all, &filters)?;
+        shown.retain(|one| every || matches!(state_name(one.state), "running" | "paused" | "restarting"));
+        shown.truncate(last.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX)));
+        if self.quiet && format.is_empty() {
+            for one in shown {
+                let id = if self.no_trunc { &one.id } else { human::short_id(&one.id) };
+                writeln!(cx.stdout, "{id}")?;
+            }
+            return Ok(0);
+        }
+        let default = if self.size { format!("{DEFAULT}\t{{{{.Size}}}}") } else { DEFAULT.to_owned() };
+        let rows: Vec<Value> = shown.iter().map(|one| row(one, !self.no_trunc, cx.now_s)).collect();
+        let text = table::render(format, &default, &COLUMNS, &rows).map_err(|e| Report::user(e.to_string()))?;
+        cx.stdout.write_all(text.as_bytes())?;
+        Ok(0)
+    }
+}
+
+fn select<'a>(all: &'a [ContainerSummary], filters: &Filters) -> Result<Vec<&'a ContainerSummary>, Report> {
+    // `before` and `since` name a container; what was made before or after it stays.
+    let created = |key: &str| match filters.last(key) {
+        None => Ok(None),
+        Some(name) => match all.iter().position(|one| one.name == name || one.id.starts_with(name)) {
+            Some(position) => Ok(Some(position)),
+            None => Err(Report::user(format!("No such container: {name}"))),
+        },
+    };
+    let (before, since) = (created("before")?, created("since")?);
+    if let Some(status) = filters.last("status")
+        && !["created", "running", "paused", "restarting", "removing", "exited", "dead"].contains(&status)
+    {
+        return Err(Report::user(format!("invalid filter 'status={status}'")));
+    }
+    let fits = |position: usize, one: &ContainerSummary| {
+        // Newest first.
+        before.is_none_or(|at| position > at)
+            && since.is_none_or(|at| position < at)
+            && filters.any("id", |id| one.id.starts_with(id))
+            && filters.any("name", |name| name_fits(&one.name, name))
+            && filters.any("status", |status| state_name(one.state) == status)
+            && filters.any("health", |health| one.health.as_deref().unwrap_or("none") == health)
+            && filters.any("exited", |code| match one.state {
+                ContainerState::Exited { code: exited, .. } => code.parse() == Ok(exited),
+                _ => false,
+            })
+            && filters.any("ancestor", |image| {
+                let id = one.image_id.strip_prefix("sha256:").unwrap_or(&one.image_id);
+                one.image == image
+                    || one.image.strip_suffix(":latest") == Some(image)
+                    || image.strip_suffix(":latest") == Some(&one.image)
+                    || id.starts_with(image.strip_prefix("sha256:").unwrap_or(image))
+            })
+            && filters.any("network", |network| one.networks.iter().any(|known| known == network))
+            && filters.any("volume", |volume| one.mounts.iter().any(|known| known == volume))
+            && filters.labels(&one.labels)
+    };
+    Ok(all.iter().enumerate().filter(|(position, one)| fits(*position, one)).map(|(_, one)| one).collect())
+}
+
+fn state_name(state: ContainerState) -> &'static str {
+    match state {
+        ContainerState::Created => "created",
+        ContainerState::Running { .. } => "running",
+        ContainerState::Paused { .. } => "paused",
+        ContainerState::Restarting { .. } => "restarting",
+        ContainerState::Removing => "removing",
+        ContainerState::Exited { .. } => "exited",
+        ContainerState::Dead => "dead",
+    }
+}
+
+/// `Up 5 minutes (healthy)`, `Exited (0) 3 hours ago`.
+pub(crate) fn status(one: &ContainerSummary, now_s: i64) -> String {
+    let health = match one.health.as_deref() {
+        Some("starting") => " (health: starting)".to_owned(),
+        Some("none") | None => String::new(),
+        Some(health) => format!(" ({health})"),
+    };
+    match one.state {
+        ContainerState::Created => "Created".to_owned(),
+        ContainerState::Running { started_s } => format!("Up {}{health}", human::duration(now_s - started_s)),
+        ContainerState::Paused { started_s } => format!("Up {} (Paused)", human::duration(now_s - started_s)),
+        ContainerState::Restarting { code, since_s } => {
+            format!("Restarting ({code}) {}", human::ago(since_s, now_s))
+        }
+        ContainerState::Removing => "Removal In Progress".to_owned(),
+        ContainerState::Exited { code, finished_s } => {
+            format!("Exited ({code}) {}", human::ago(finished_s, now_s))
+        }
+        ContainerState::Dead => "Dead".to_owned(),
+    }
+}
+
+fn row(one: &ContainerSummary, truncate: bool, now_s: i64) -> Value {
+    let cut = |text: &str, width: usize| if truncate { human::ellipsis(text, width) } else { text.to_owned() };
+    let id = if truncate { human::short_id(&one.id) } else { &one.id };
+    let mounts: Vec<String> = one.mounts.iter().map(|mount| cut(mount, 15)).collect();
+    let labels: Vec<String> = one.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let size = match (one.size_rw_bytes, one.size_root_bytes) {
+        (Some(rw), Some(root)) if root > 0 => format!("{} (virtual {})", human::size3(rw), human::size3(root)),
+        (rw, _) => human::size3(rw.unwrap_or(0)),
+    };
+    let mut row = json!({
+        "Command": format!("\"{}\"", cut(&one.command, 20)),
+        "CreatedAt": human::timestamp(one.created_s),
+        "ID": id,
+        "Image": if one.image.is_empty() { "<no image>" } else { &one.image },
+        "Labels": labels.join(","),
+        "LocalVolumes": one.local_volumes.to_string(),
+        "Mounts": mounts.join(","),
+        "Names": one.name,
+        "Networks": one.networks.join(","),
+        "Ports": one.ports.join(", "),
+        "RunningFor": human::ago(one.created_s, now_s),
+        "Size": size,
+        "State": state_name(one.state),
+        "Status": status(one, now_s),
+    });
+    if let Value::Object(map) = &mut row {
+        let labels: Map<String, Value> =
+            one.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        map.insert(format!("{HIDDEN}Label"), labels.into());
+    }
+    row
+}

@@ -1,0 +1,44 @@
+//! `corten rmi`: images, gone.
+
+use std::ops::RangeInclusive;
+
+use crate::command::Subcommand;
+use crate::context::Context;
+use crate::engine_api::{ImageRemoval, RemoveImage};
+use crate::report::Report;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Force removal of the image
+    #[arg(short, long)]
+    force: bool,
+    /// Do not delete untagged parents
+    #[arg(long)]
+    no_prune: bool,
+    /// Remove only the given platform variant (`os[/arch[/variant]]`, comma-separated list of platforms)
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    platform: Vec<String>,
+    #[arg(value_name = "IMAGE")]
+    args: Vec<String>,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "rmi";
+    const ABOUT: &'static str = "Remove one or more images";
+    const USAGE: &'static str = "[OPTIONS] IMAGE [IMAGE...]";
+    const ALIASES: &'static [&'static str] = &["corten image rm", "corten image remove", "corten rmi"];
+    const ARGUMENTS: RangeInclusive<usize> = 1..=usize::MAX;
+
+    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+        let options = RemoveImage { force: self.force, no_prune: self.no_prune, platforms: self.platform };
+        super::each(cx, &self.args, |cx, name| {
+            for removal in cx.engine()?.remove_image(name, &options)? {
+                match removal {
+                    ImageRemoval::Untagged(reference) => writeln!(cx.stdout, "Untagged: {reference}")?,
+                    ImageRemoval::Deleted(id) => writeln!(cx.stdout, "Deleted: {id}")?,
+                }
+            }
+            Ok(())
+        })
+    }
+}

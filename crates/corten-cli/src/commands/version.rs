@@ -1,0 +1,54 @@
+//! `corten version`: what this program is.
+
+use serde_json::{Value, json};
+
+use crate::command::Subcommand;
+use crate::context::Context;
+use crate::format::{Missing, Template};
+use crate::report::Report;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Format output using a custom template: 'json' or 'TEMPLATE' (Go's)
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "version";
+    const ABOUT: &'static str = "Show the Corten version information";
+    const USAGE: &'static str = "[OPTIONS]";
+
+    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+        // There is no daemon: client and server are one program. Scripts ask for either.
+        let half = json!({
+            "Version": crate::VERSION,
+            "Os": "linux",
+            "Arch": go_arch(),
+        });
+        let version = json!({"Client": half, "Server": half});
+        let text = match self.format.as_deref().unwrap_or_default() {
+            "" => plain(&half),
+            format => {
+                let source = if format == "json" { "{{json .}}" } else { format };
+                let text = Template::parse(source).and_then(|t| t.execute(&version, Missing::Key));
+                text.map_err(|error| Report::user(error.to_string()))? + "\n"
+            }
+        };
+        cx.stdout.write_all(text.as_bytes())?;
+        Ok(0)
+    }
+}
+
+fn plain(half: &Value) -> String {
+    let text = |key: &str| half[key].as_str().unwrap_or_default().to_owned();
+    format!("Corten:\n Version:           {}\n OS/Arch:           {}/{}\n", text("Version"), text("Os"), text("Arch"))
+}
+
+fn go_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

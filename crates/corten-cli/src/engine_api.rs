@@ -1,0 +1,180 @@
+//! What the commands need of the engine. Thin and typed; the engine's own API takes its place.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use corten_engine::config::{Config, PullPolicy};
+use serde_json::Value;
+
+use crate::report::Report;
+
+/// Where the state is; absent is the engine's default for this user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineOptions {
+    pub root: Option<PathBuf>,
+    pub run_root: Option<PathBuf>,
+    pub debug: bool,
+}
+
+pub trait Engine {
+    /// Creates and starts a container. In the foreground it returns when the container's process ended.
+    fn run(&mut self, config: Config, options: RunOptions) -> Result<RunOutcome, Report>;
+
+    /// All containers, newest first; sizes only if asked for, they cost a walk.
+    fn containers(&mut self, size: bool) -> Result<Vec<ContainerSummary>, Report>;
+
+    /// By name, id, or a unique beginning of an id.
+    fn remove_container(&mut self, name: &str, options: RemoveContainer) -> Result<(), Report>;
+
+    /// One entry a tag, newest first.
+    fn images(&mut self) -> Result<Vec<ImageSummary>, Report>;
+
+    fn remove_image(&mut self, reference: &str, options: &RemoveImage) -> Result<Vec<ImageRemoval>, Report>;
+
+    /// The new image's id, `sha256:…`.
+    fn import(&mut self, request: Import) -> Result<String, Report>;
+
+    fn load(&mut self, request: Load) -> Result<Vec<Loaded>, Report>;
+
+    /// What `docker inspect` shows; `None`: there is no such container.
+    fn inspect_container(&mut self, name: &str, size: bool) -> Result<Option<Value>, Report>;
+
+    fn inspect_image(&mut self, name: &str, platform: Option<&str>) -> Result<Option<Value>, Report>;
+
+    /// As `GET /info`.
+    fn info(&mut self) -> Result<Value, Report>;
+
+    /// `corten internal …`: the engine's own processes.
+    fn internal(&mut self, args: Vec<OsString>) -> Result<u8, Report>;
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    pub detach: bool,
+    /// Print the plan as a shell script and start nothing.
+    pub explain: bool,
+    pub pull: PullPolicy,
+    pub quiet: bool,
+    /// Written when the container exists; must not exist before.
+    pub cidfile: Option<PathBuf>,
+    pub sig_proxy: bool,
+    pub detach_keys: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// The exit code as the client has to give it on: the process's own, or 128+n.
+    Exited(u8),
+    /// Detached; the id.
+    Started(String),
+    /// The shell script of `--explain`.
+    Explained(String),
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RemoveContainer {
+    pub force: bool,
+    /// Its anonymous volumes too.
+    pub volumes: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RemoveImage {
+    pub force: bool,
+    pub no_prune: bool,
+    pub platforms: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageRemoval {
+    Untagged(String),
+    Deleted(String),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Import {
+    /// `None`: standard input.
+    pub file: Option<PathBuf>,
+    pub reference: Option<String>,
+    /// Dockerfile instructions.
+    pub changes: Vec<String>,
+    pub message: Option<String>,
+    pub platform: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Load {
+    /// A tar or a directory; `None`: standard input.
+    pub input: Option<PathBuf>,
+    pub platforms: Vec<String>,
+    pub quiet: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loaded {
+    Tagged(String),
+    Untagged(String),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerSummary {
+    pub id: String,
+    pub name: String,
+    /// As it was named when the container was made.
+    pub image: String,
+    pub image_id: String,
+    /// The whole command, as one would type it.
+    pub command: String,
+    /// Seconds since 1970.
+    pub created_s: i64,
+    pub state: ContainerState,
+    /// `healthy`, `unhealthy`, `starting`.
+    pub health: Option<String>,
+    /// `0.0.0.0:80->80/tcp`.
+    pub ports: Vec<String>,
+    pub labels: BTreeMap<String, String>,
+    /// Names of volumes, paths of binds.
+    pub mounts: Vec<String>,
+    /// How many of them are volumes.
+    pub local_volumes: u32,
+    pub networks: Vec<String>,
+    pub size_rw_bytes: Option<u64>,
+    pub size_root_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ContainerState {
+    #[default]
+    Created,
+    Running {
+        started_s: i64,
+    },
+    Paused {
+        started_s: i64,
+    },
+    Restarting {
+        code: i32,
+        since_s: i64,
+    },
+    Removing,
+    Exited {
+        code: i32,
+        finished_s: i64,
+    },
+    Dead,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// `sha256:…`.
+    pub id: String,
+    /// As the user sees it: without docker.io/library.
+    pub repository: Option<String>,
+    pub tag: Option<String>,
+    pub digest: Option<String>,
+    pub created_s: i64,
+    pub size_bytes: u64,
+    pub labels: BTreeMap<String, String>,
+    pub containers: Option<u32>,
+}

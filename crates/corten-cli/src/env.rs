@@ -1,0 +1,42 @@
+//! Every environment variable that corten looks at, in one place. Nothing below this crate reads any;
+//! what the engine needs is handed on as a value.
+
+use std::ffi::OsString;
+
+/// The state directory, instead of /var/lib/corten (`$XDG_DATA_HOME/corten` for a user). `--root` wins.
+pub const CORTEN_ROOT: &str = "CORTEN_ROOT";
+/// What does not outlive a boot, instead of /run/corten. `--run-root` wins.
+pub const CORTEN_RUN_ROOT: &str = "CORTEN_RUN_ROOT";
+/// Set and not empty: no colours, see no-color.org.
+pub const NO_COLOR: &str = "NO_COLOR";
+/// `dumb`: no colours either.
+pub const TERM: &str = "TERM";
+/// The width of help texts where standard output is no terminal.
+pub const COLUMNS: &str = "COLUMNS";
+/// Parents of an ordinary user's directories.
+pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+pub const HOME: &str = "HOME";
+/// The default of `--platform`.
+pub const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
+
+/// Their descriptions, for the manual page.
+pub const DOCUMENTED: &[(&str, &str)] = &[
+    (CORTEN_ROOT, "the state directory; --root wins"),
+    (CORTEN_RUN_ROOT, "the directory of what does not outlive a boot; --run-root wins"),
+    (NO_COLOR, "set and not empty: no colours"),
+    (TERM, "dumb: no colours"),
+    (COLUMNS, "the width of help texts where standard output is no terminal"),
+    (XDG_DATA_HOME, "the parent of an ordinary user's state directory"),
+    (XDG_RUNTIME_DIR, "the parent of an ordinary user's run directory"),
+    (HOME, "where XDG_DATA_HOME is unset, ~/.local/share"),
+    (DOCKER_DEFAULT_PLATFORM, "the default of --platform"),
+];
+
+/// How a variable is looked up: the process's environment, or a table in a test.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The process's own environment.
+pub fn process(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}

@@ -1,0 +1,109 @@
+//! What stands before the command: `corten --root /x run …`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args as _;
+
+use crate::engine_api::EngineOptions;
+use crate::env::{self, Lookup};
+use crate::report::{ENGINE_FAILED, Report};
+
+#[derive(clap::Args, Debug, Default)]
+pub(crate) struct Globals {
+    /// Enable debug mode
+    #[arg(short = 'D', long)]
+    debug: bool,
+    /// Directory of what outlives a boot (default "/var/lib/corten", for a user
+    /// "$XDG_DATA_HOME/corten")
+    #[arg(long, value_name = "string")]
+    root: Option<PathBuf>,
+    /// Directory of what does not outlive a boot (default "/run/corten", for a user
+    /// "$XDG_RUNTIME_DIR/corten")
+    #[arg(long, value_name = "string")]
+    run_root: Option<PathBuf>,
+    /// Print version information and quit
+    #[arg(short, long)]
+    version: bool,
+}
+
+/// What the words before the command ask for.
+pub(crate) enum Wanted {
+    /// The command starts at this word.
+    Command(usize),
+    Help,
+    Version,
+}
+
+/// Docker's, for which there is nothing to do here.
+const REFUSED: &[(&str, &str)] = &[
+    ("--config", "there is no client configuration"),
+    ("--context", "there are no contexts"),
+    ("-c", "there are no contexts"),
+    ("--host", "there is no daemon to talk to"),
+    ("-H", "there is no daemon to talk to"),
+    ("--log-level", "there is no daemon log"),
+    ("-l", "there is no daemon log"),
+    ("--tls", "there is no daemon to talk to"),
+    ("--tlscacert", "there is no daemon to talk to"),
+    ("--tlscert", "there is no daemon to talk to"),
+    ("--tlskey", "there is no daemon to talk to"),
+    ("--tlsverify", "there is no daemon to talk to"),
+];
+
+/// For the help text and the completions.
+pub(crate) fn command() -> clap::Command {
+    Globals::augment_args(clap::Command::new("corten").disable_help_flag(true).disable_version_flag(true))
+}
+
+/// Read by hand: four flags are not worth a parser on every start.
+pub(crate) fn parse(args: &[OsString], env: Lookup<'_>) -> Result<(EngineOptions, Wanted), Report> {
+    let directory = |name| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let mut options = EngineOptions {
+        root: directory(env::CORTEN_ROOT),
+        run_root: directory(env::CORTEN_RUN_ROOT),
+        debug: false,
+    };
+    let mut at = 0;
+    while let Some(word) = args.get(at) {
+        at += 1;
+        let text = word.to_string_lossy();
+        if !text.starts_with('-') {
+            return Ok((options, Wanted::Command(at - 1)));
+        }
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (&*text, None),
+        };
+        match name {
+            "--help" | "-h" => return Ok((options, Wanted::Help)),
+            "--version" | "-v" => return Ok((options, Wanted::Version)),
+            "--debug" | "-D" => options.debug = value.is_none_or(|v| crate::values::switch(v) == Ok(true)),
+            "--root" | "--run-root" => {
+                let path = match value {
+                    Some(path) => PathBuf::from(path),
+                    None => {
+                        let path = args.get(at).map(PathBuf::from);
+                        at += 1;
+                        path.ok_or_else(|| refuse(format!("flag needs an argument: {name}")))?
+                    }
+                };
+                let slot = if name == "--root" { &mut options.root } else { &mut options.run_root };
+                *slot = Some(path);
+            }
+            _ => {
+                let known = REFUSED.iter().find(|(flag, _)| *flag == name);
+                return Err(match known {
+                    Some((flag, reason)) => refuse(format!("{flag} is refused: {reason}")),
+                    None if name.starts_with("--") => refuse(format!("unknown flag: {name}")),
+                    None => refuse(format!("unknown shorthand flag: {:?} in {name}", &name[1..])),
+                });
+            }
+        }
+    }
+    Ok((options, Wanted::Help))
+}
+
+fn refuse(message: String) -> Report {
+    Report::user(message).see("corten").status(ENGINE_FAILED)
+}

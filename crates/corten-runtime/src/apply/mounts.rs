@@ -1,0 +1,368 @@
+//! The parent's mounts: each is made as a descriptor of a detached mount that exists nowhere else.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use corten_sys::CallError;
+use corten_sys::error::Context;
+use corten_sys::mount::{Change, attr, fsconfig_set_fd, mount_setattr};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+    fsmount, fsopen, open_tree,
+};
+
+use super::workshop::Workshop;
+use crate::plan::{DevOp, NodeOp, OverlayOp};
+use crate::spec::{Bind, BindIds, IdMaps};
+
+type Made = Result<OwnedFd, CallError>;
+
+/// `MS_PRIVATE`, as mount_setattr(2) takes it.
+pub(crate) const PRIVATE: u64 = 1 << 18;
+
+/// What every mount needs to know of the container.
+pub(crate) struct Maker<'a> {
+    /// Its user namespace, if it has one of its own.
+    pub(crate) userns: Option<BorrowedFd<'a>>,
+    /// Its maps.
+    pub(crate) maps: Option<&'a IdMaps>,
+    /// Where a workshop can be put up.
+    pub(crate) run_dir: &'a Path,
+}
+
+fn clone_flags(recursive: bool) -> OpenTreeFlags {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    flags
+}
+
+fn tree(path: &CStr) -> Made {
+    open_tree(CWD, path, clone_flags(false)).call(|| format!("open_tree({path:?}, OPEN_TREE_CLONE)"))
+}
+
+fn attributes(bits: u64) -> MountAttrFlags {
+    MountAttrFlags::from_bits_retain(bits as u32)
+}
+
+impl Maker<'_> {
+    fn idmapped(&self, path: &CStr, idmap: bool) -> Made {
+        let tree = tree(path)?;
+        if let (true, Some(userns)) = (idmap, self.userns) {
+            mount_setattr(tree.as_fd(), Change { userns: Some(userns), ..Change::default() })
+                .call(|| format!("mount_setattr({path:?}, MOUNT_ATTR_IDMAP)"))?;
+        }
+        Ok(tree)
+    }
+
+    /// An overlay, and whether its layers had to be attached first.
+    pub(crate) fn overlay(&self, overlay: &OverlayOp, bits: u64) -> Result<(OwnedFd, bool), CallError> {
+        let lowers =
+            overlay.lowers.iter().map(|path| self.idmapped(path, overlay.idmap)).collect::<Result<Vec<_>, _>>()?;
+        let own = overlay.writable.as_ref().map(|path| self.idmapped(path, overlay.idmap)).transpose()?;
+        match self.overlay_by_descriptor(overlay, &lowers, own.as_ref(), bits) {
+            // Detached mounts as layers came with 6.15, layers by descriptor with 6.13.
+            Err(error) if error.errno == Errno::INVAL => {
+                self.overlay_by_path(overlay, &lowers, own.as_ref(), bits).map(|fd| (fd, true))
+            }
+            made => made.map(|fd| (fd, false)),
+        }
+    }
+
+    fn overlay_by_descriptor(
+        &self,
+        overlay: &OverlayOp,
+        lowers: &[OwnedFd],
+        own: Option<&OwnedFd>,
+        bits: u64,
+    ) -> Made {
+        let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).call(|| "fsopen(\"overlay\")")?;
+        let set = |key: &CStr, fd: BorrowedFd<'_>| {
+            fsconfig_set_fd(fs.as_fd(), key, fd).call(|| format!("fsconfig(overlay, FSCONFIG_SET_FD, {key:?})"))
+        };
+        fsconfig_set_string(fs.as_fd(), c"source", c"overlay").call(|| "fsconfig(overlay, \"source\")")?;
+        for lower in lowers {
+            set(c"lowerdir+", lower.as_fd())?;
+        }
+        if let Some(own) = own {
+            for (key, name) in [(c"upperdir", c"upper"), (c"workdir", c"work")] {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let dir = rustix::fs::openat(own, name, flags, Mode::empty())
+                    .call(|| format!("openat({:?}, {name:?})", overlay.writable))?;
+                set(key, dir.as_fd())?;
+            }
+        }
+        for flag in flags_of(overlay) {
+            fsconfig_set_flag(fs.as_fd(), flag).call(|| format!("fsconfig(overlay, {flag:?})"))?;
+        }
+        fsconfig_create(fs.as_fd())
+            .call(|| format!("fsconfig(overlay of {:?}, FSCONFIG_CMD_CREATE)", overlay.lowers))?;
+        fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes(bits)).call(|| "fsmount(overlay)")
+    }
+
+    fn overlay_by_path(&self, overlay: &OverlayOp, lowers: &[OwnedFd], own: Option<&OwnedFd>, bits: u64) -> Made {
+        let mut workshop = Workshop::enter(self.run_dir)?;
+        let mut options = String::from("lowerdir=");
+        for (index, lower) in lowers.iter().enumerate() {
+            let name = workshop.attach(lower.as_fd(), true)?;
+            let separator = if index == 0 { "" } else { ":" };
+            options += &format!("{separator}{}", name.to_string_lossy());
+        }
+        if let Some(own) = own {
+            let name = workshop.attach(own.as_fd(), true)?;
+            let name = name.to_string_lossy();
+            options += &format!(",upperdir={name}/upper,workdir={name}/work");
+        }
+        for flag in flags_of(overlay) {
+            options += &format!(",{}", flag.to_string_lossy());
+        }
+        let place = workshop.place(true)?;
+        let options = std::ffi::CString::new(options).unwrap_or_default();
+        corten_sys::mount::mount(c"overlay", &place, Some(c"overlay"), 0, Some(&options))
+            .call(|| format!("mount(overlay of {:?}, {options:?})", overlay.lowers))?;
+        let made = workshop.take(&place, false)?;
+        if bits != 0 {
+            mount_setattr(made.as_fd(), Change { set: bits, ..Change::default() })
+                .call(|| "mount_setattr(overlay)")?;
+        }
+        Ok(made)
+    }
+
+    /// A tmpfs whose root belongs to whoever the caller is for file systems at the moment.
+    pub(crate) fn memory(&self, options: &[(&CStr, String)], bits: u64) -> Made {
+        let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).call(|| "fsopen(\"tmpfs\")")?;
+        fsconfig_set_string(fs.as_fd(), c"source", c"tmpfs").call(|| "fsconfig(tmpfs, \"source\")")?;
+        for (key, value) in options {
+            fsconfig_set_string(fs.as_fd(), *key, value.as_str())
+                .call(|| format!("fsconfig(tmpfs, {key:?}, {value:?})"))?;
+        }
+        fsconfig_create(fs.as_fd()).call(|| "fsconfig(tmpfs, FSCONFIG_CMD_CREATE)")?;
+        fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes(bits)).call(|| "fsmount(tmpfs)")
+    }
+
+    /// /dev.
+    pub(crate) fn dev(&self, dev: &DevOp) -> Made {
+        let options = [(c"mode", "755".to_owned()), (c"size", "65536k".to_owned())];
+        let tree = self.memory(&options, attr::NOSUID | attr::NOEXEC | attr::STRICTATIME)?;
+        for (path, mode) in &dev.directories {
+            rustix::fs::mkdirat(&tree, path.as_c_str(), Mode::from_raw_mode(*mode))
+                .call(|| format!("mkdirat(dev, {path:?})"))?;
+        }
+        for node in &dev.nodes {
+            self.node(&tree, node)?;
+        }
+        for (name, to) in &dev.links {
+            rustix::fs::symlinkat(to.as_c_str(), &tree, name.as_c_str())
+                .call(|| format!("symlinkat({to:?}, dev, {name:?})"))?;
+        }
+        for name in &dev.files {
+            rustix::fs::mknodat(&tree, name.as_c_str(), FileType::RegularFile, Mode::from_raw_mode(0o600), 0)
+                .call(|| format!("mknodat(dev, {name:?})"))?;
+        }
+        Ok(tree)
+    }
+
+    fn node(&self, dev: &OwnedFd, node: &NodeOp) -> Result<(), CallError> {
+        let kind = FileType::from_raw_mode(node.mode);
+        let mode = Mode::from_raw_mode(node.mode & 0o7777);
+        rustix::fs::mknodat(dev, node.path.as_c_str(), kind, mode, node.device)
+            .call(|| format!("mknodat(dev, {:?}, {:o}, {:#x})", node.path, node.mode, node.device))?;
+        if node.uid == 0 && node.gid == 0 {
+            return Ok(());
+        }
+        let host = |maps: fn(&IdMaps, u32) -> Option<u32>, id| match self.maps {
+            Some(known) => maps(known, id).unwrap_or(id),
+            None => id,
+        };
+        let (uid, gid) = (host(IdMaps::host_user, node.uid), host(IdMaps::host_group, node.gid));
+        let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        rustix::fs::chownat(dev, node.path.as_c_str(), owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
+            .call(|| format!("fchownat(dev, {:?}, {uid}, {gid})", node.path))
+    }
+
+    /// A bind mount; `unmapped` is told if its ids could not be shifted and need not be.
+    pub(crate) fn bind(
+        &self,
+        bind: &Bind,
+        bits: u64,
+        recursive_attributes: bool,
+        propagation: u64,
+        mut unmapped: impl FnMut(),
+    ) -> Made {
+        let top = self.source(bind)?;
+        let userns = if bind.ids == BindIds::Host { None } else { self.userns };
+        let change = Change { set: bits, propagation, userns, recursive: bind.recursive, clear: 0 };
+        let described = || format!("mount_setattr({:?}, {bits:#x})", bind.source);
+        // All in one call where the attributes hold for the same mounts as the rest.
+        if recursive_attributes == bind.recursive || bits == 0 {
+            match mount_setattr(top.as_fd(), change) {
+                Err(Errno::INVAL | Errno::PERM) if userns.is_some() => {}
+                result => return result.call(described).map(|()| top),
+            }
+        }
+        let top = match userns {
+            None => top,
+            Some(userns) => match self.shift_one_by_one(bind, top, userns) {
+                Err(error)
+                    if matches!(error.errno, Errno::INVAL | Errno::PERM) && bind.ids == BindIds::MapIfPossible =>
+                {
+                    unmapped();
+                    self.source(bind)?
+                }
+                made => made?,
+            },
+        };
+        let rest = Change { set: 0, propagation, userns: None, recursive: bind.recursive, clear: 0 };
+        mount_setattr(top.as_fd(), rest).call(described)?;
+        let flags = Change { set: bits, recursive: recursive_attributes, ..Change::default() };
+        mount_setattr(top.as_fd(), flags).call(described)?;
+        Ok(top)
+    }
+
+    fn source(&self, bind: &Bind) -> Made {
+        let Some(subpath) = &bind.subpath else {
+            return open_tree(CWD, bind.source.as_path(), clone_flags(bind.recursive))
+                .call(|| format!("open_tree({:?}, OPEN_TREE_CLONE)", bind.source));
+        };
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let base = rustix::fs::open(&bind.source, flags, Mode::empty()).call(|| format!("open({:?})", bind.source))?;
+        // A volume's content belongs to containers: a link in it must not lead out of it.
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let inner = rustix::fs::openat2(&base, subpath.as_str(), flags, Mode::empty(), resolve)
+            .call(|| format!("openat2({:?}, {subpath:?}, RESOLVE_BENEATH)", bind.source))?;
+        open_tree(&inner, c"", clone_flags(bind.recursive) | OpenTreeFlags::AT_EMPTY_PATH)
+            .call(|| format!("open_tree({subpath:?}, OPEN_TREE_CLONE)"))
+    }
+
+    /// A tree of mounts cannot be shifted in one call, nor one that is not detached: each is cloned,
+    /// shifted, and put together again.
+    fn shift_one_by_one(&self, bind: &Bind, top: OwnedFd, userns: BorrowedFd<'_>) -> Made {
+        let shift = |tree: &OwnedFd, path: &Path| {
+            mount_setattr(tree.as_fd(), Change { userns: Some(userns), ..Change::default() })
+                .call(|| format!("mount_setattr({path:?}, MOUNT_ATTR_IDMAP)"))
+        };
+        let below = if bind.recursive && bind.subpath.is_none() { mounts_below(&bind.source)? } else { Vec::new() };
+        if below.is_empty() {
+            shift(&top, &bind.source)?;
+            return Ok(top);
+        }
+        let single = |path: &Path| {
+            let tree = open_tree(CWD, path, clone_flags(false))
+                .call(|| format!("open_tree({path:?}, OPEN_TREE_CLONE)"))?;
+            shift(&tree, path).map(|()| tree)
+        };
+        let base = single(&bind.source)?;
+        let trees: Vec<(PathBuf, OwnedFd)> = below
+            .into_iter()
+            .map(|path| single(&path).map(|tree| (path, tree)))
+            .collect::<Result<_, CallError>>()?;
+        let source = std::fs::canonicalize(&bind.source).call(|| format!("realpath({:?})", bind.source))?;
+        let mut workshop = Workshop::enter(self.run_dir)?;
+        let place = workshop.attach(base.as_fd(), true)?;
+        for (path, tree) in trees {
+            let relative = path.strip_prefix(&source).unwrap_or(&path);
+            let at = Path::new(std::ffi::OsStr::new(place.to_str().unwrap_or("0"))).join(relative);
+            if let Some(at) = crate::plan::path_string(&at) {
+                workshop.attach_at(tree.as_fd(), &at)?;
+            }
+        }
+        workshop.take(&place, true)
+    }
+
+    /// A file made for this container. The caller is its owner-to-be for file systems at the moment.
+    pub(crate) fn file(&self, path: &Path, content: &[u8], bits: u64) -> Made {
+        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o644)).call(|| format!("open({path:?})"))?;
+        let mut rest = content;
+        while !rest.is_empty() {
+            let count = rustix::io::write(&file, rest).call(|| format!("write({path:?})"))?;
+            rest = &rest[count..];
+        }
+        let tree = open_tree(&file, c"", clone_flags(false) | OpenTreeFlags::AT_EMPTY_PATH)
+            .call(|| format!("open_tree({path:?}, OPEN_TREE_CLONE)"))?;
+        mount_setattr(tree.as_fd(), Change { set: bits, propagation: PRIVATE, ..Change::default() })
+            .call(|| format!("mount_setattr({path:?})"))?;
+        Ok(tree)
+    }
+
+    /// A directory as it is.
+    pub(crate) fn directory(&self, path: &Path, bits: u64, recursive: bool) -> Made {
+        let tree = open_tree(CWD, path, clone_flags(recursive))
+            .call(|| format!("open_tree({path:?}, OPEN_TREE_CLONE)"))?;
+        let change = Change { set: bits, propagation: PRIVATE, recursive, ..Change::default() };
+        mount_setattr(tree.as_fd(), change).call(|| format!("mount_setattr({path:?})"))?;
+        Ok(tree)
+    }
+
+    /// What is mounted at a path of another mount namespace. Only from inside can it be cloned.
+    pub(crate) fn from_namespace(&self, namespace: &Path, path: &CStr, bits: u64) -> Made {
+        use corten_sys::clone::{CLONE_NEWNS, setns};
+        let open = |path: &Path, flags: OFlags| {
+            rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open({path:?})"))
+        };
+        let other = open(namespace, OFlags::RDONLY)?;
+        let own = open(Path::new("/proc/thread-self/ns/mnt"), OFlags::RDONLY)?;
+        setns(other.as_fd(), CLONE_NEWNS).call(|| format!("setns({namespace:?}, CLONE_NEWNS)"))?;
+        let made = tree(path).and_then(|tree| {
+            let change = Change { set: bits, propagation: PRIVATE, ..Change::default() };
+            mount_setattr(tree.as_fd(), change).call(|| format!("mount_setattr({path:?})"))?;
+            Ok(tree)
+        });
+        setns(own.as_fd(), CLONE_NEWNS).call(|| "setns(own mount namespace)")?;
+        made
+    }
+}
+
+fn flags_of(overlay: &OverlayOp) -> impl Iterator<Item = &'static CStr> {
+    [(overlay.volatile && overlay.writable.is_some(), c"volatile"), (overlay.userxattr, c"userxattr")]
+        .into_iter()
+        .filter_map(|(on, flag)| on.then_some(flag))
+}
+
+/// What is mounted below a directory, parents first.
+fn mounts_below(path: &Path) -> Result<Vec<PathBuf>, CallError> {
+    let path = std::fs::canonicalize(path).call(|| format!("realpath({path:?})"))?;
+    let table = std::fs::read_to_string("/proc/thread-self/mountinfo").call(|| "read(/proc/thread-self/mountinfo)")?;
+    Ok(table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|field| PathBuf::from(unescape(field)))
+        .filter(|point| point.starts_with(&path) && *point != path)
+        .collect())
+}
+
+/// mountinfo writes blank, tab, newline and backslash as octal numbers.
+fn unescape(field: &str) -> std::ffi::OsString {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = field.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let octal = bytes.get(at + 1..at + 4).and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 8).ok()
+        });
+        match (bytes[at], octal) {
+            (b'\\', Some(byte)) => {
+                plain.push(byte);
+                at += 4;
+            }
+            (byte, _) => {
+                plain.push(byte);
+                at += 1;
+            }
+        }
+    }
+    std::ffi::OsString::from_vec(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn mountinfo_fields_are_unescaped() {
+        assert_eq!(super::unescape(r"/a\040b\134c"), std::ffi::OsString::from(r"/a b\c"));
+        assert_eq!(super::unescape(r"/plain\9"), std::ffi::OsString::from(r"/plain\9"));
+    }
+}

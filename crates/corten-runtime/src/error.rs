@@ -1,0 +1,98 @@
+//! Why a container did not start.
+
+use corten_sys::CallError;
+use rustix::io::Errno;
+
+use crate::user::UserError;
+
+/// A start that failed. Whatever had been made for it is gone again.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An operation of the plan failed.
+    #[error("{operation}: {call}")]
+    Operation {
+        /// The operation, as the plan describes it.
+        operation: String,
+        /// The call that failed.
+        call: CallError,
+    },
+    /// The program is not there.
+    #[error("exec {program:?}: no such file or directory (not found in PATH, or its interpreter is missing)")]
+    NotFound {
+        /// As it was asked for.
+        program: String,
+    },
+    /// The program is there but cannot be executed.
+    #[error("exec {program:?}: {}", exec_reason(*errno))]
+    NotExecutable {
+        /// As it was asked for.
+        program: String,
+        /// What execve(2) said.
+        errno: Errno,
+    },
+    /// The user or a group is not in the container's files.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// The cgroup could not be made or limited.
+    #[error(transparent)]
+    Cgroup(#[from] corten_cgroup::Error),
+    /// The child died before it had reported anything.
+    #[error("the container's first process was killed during set-up by {0}")]
+    Killed(String),
+    /// The specification asks for what cannot be done.
+    #[error("{0}")]
+    Spec(#[from] SpecError),
+}
+
+fn exec_reason(errno: Errno) -> String {
+    match errno {
+        Errno::ACCESS => "permission denied".to_owned(),
+        Errno::NOEXEC => "exec format error (not a program of this machine, or a script without #!)".to_owned(),
+        Errno::ISDIR => "is a directory".to_owned(),
+        other => format!("{} ({other})", corten_sys::errno_name(other)),
+    }
+}
+
+/// A specification that asks for what cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// A string that the kernel takes as a C string has a NUL in it.
+    #[error("{field}: {value:?} contains a NUL byte")]
+    Nul {
+        /// The field.
+        field: &'static str,
+        /// What it was.
+        value: String,
+    },
+    /// A path that must be absolute.
+    #[error("{field}: {value:?} is not an absolute path")]
+    NotAbsolute {
+        /// The field.
+        field: &'static str,
+        /// What it was.
+        value: String,
+    },
+    /// A mount over the root, or one that names a parent directory.
+    #[error("mount target {0:?} must be an absolute path below / without `..`")]
+    MountTarget(String),
+    /// A setting that is not of one of the container's own namespaces.
+    #[error("sysctl {0:?} is not of a namespace that the container has of its own")]
+    Sysctl(String),
+    /// A list that must not be empty.
+    #[error("{0} is empty")]
+    Empty(&'static str),
+    /// Two fields that exclude each other.
+    #[error("{0}")]
+    Conflict(&'static str),
+}
+
+/// Adds the operation to a failed call.
+pub(crate) trait During<T> {
+    fn during(self, operation: impl FnOnce() -> String) -> Result<T, StartError>;
+}
+
+impl<T> During<T> for Result<T, CallError> {
+    fn during(self, operation: impl FnOnce() -> String) -> Result<T, StartError> {
+        self.map_err(|call| StartError::Operation { operation: operation(), call })
+    }
+}

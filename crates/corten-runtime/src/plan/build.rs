@@ -1,0 +1,587 @@
+//! Spec → Plan. Pure: no system call.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use corten_cgroup::Layout;
+use corten_cgroup::plan::Member;
+use corten_sys::caps::CapSet;
+use corten_sys::clone::{
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER,
+    CLONE_NEWUTS,
+};
+use corten_sys::exec::StringVector;
+use corten_sys::mount::attr;
+
+use super::op::c_path;
+use super::{CloneOp, DevOp, NodeOp, Op, OverlayOp, Plan, Slot};
+use crate::error::{SpecError, StartError};
+use crate::spec::{
+    Dev, MountSource, Namespace, Overlay, RootSource, Spec, TimeOffsets, User, UserNamespace,
+};
+
+/// Where programs are looked for if the environment has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Room for the `HOME` of the user's entry.
+const HOME_CAPACITY: usize = 4096;
+/// Mode bits of `S_IFCHR | 0666`.
+const CHARACTER_0666: u32 = 0o020_666;
+/// The nodes that every /dev has (runtime-spec, "Default Devices"): name, major, minor.
+pub(crate) const STANDARD_NODES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// Builds the plan. `layout` is where the host's cgroup hierarchies are, if the container has a cgroup.
+///
+/// # Errors
+/// [`StartError::Spec`] names the field that cannot be carried out, [`StartError::Cgroup`] the limit.
+pub fn build(spec: Spec, layout: Option<&Layout>) -> Result<Plan, StartError> {
+    let cgroup = match (&spec.cgroup, layout) {
+        (Some(wanted), Some(layout)) => {
+            Some(corten_cgroup::Plan::new(layout, &wanted.path, &wanted.resources)?)
+        }
+        _ => None,
+    };
+    let view = View::of(cgroup.as_ref(), layout);
+    let mut builder = Builder { ops: Vec::with_capacity(64), slots: 0 };
+    builder.namespaces(&spec, cgroup, &view);
+    let mut places = Vec::new();
+    let root = builder.root(&spec)?;
+    builder.sources(&spec, &view, &mut places)?;
+    if let User::Lookup { user, groups } = &spec.process.user {
+        builder.push(Op::LookupUser { user: user.clone(), groups: groups.clone() });
+    }
+    builder.child(&spec, &view, root, places)?;
+    builder.payload(&spec)?;
+    let (env, fill_home) = environment(&spec)?;
+    let search_path = search_path(&spec)?;
+    let Builder { ops, slots } = builder;
+    Ok(Plan { ops, slots: slots as usize, env, fill_home, search_path, spec })
+}
+
+/// The container's cgroup as it looks below its /sys/fs/cgroup.
+struct View {
+    /// Pure v2: one tree, and the namespace can be made with the clone.
+    unified: bool,
+    members: Vec<Member>,
+}
+
+impl View {
+    fn of(plan: Option<&corten_cgroup::Plan>, layout: Option<&Layout>) -> Self {
+        let unified = layout.is_some_and(Layout::cgroup_namespace_at_clone);
+        let members = plan.map_or_else(Vec::new, |plan| plan.members.clone());
+        Self { unified, members }
+    }
+
+    /// The directory of a hierarchy, as the host calls it.
+    fn name(member: &Member) -> std::borrow::Cow<'_, str> {
+        member.mount.file_name().unwrap_or(member.mount.as_os_str()).to_string_lossy()
+    }
+}
+
+struct Builder {
+    ops: Vec<Op>,
+    slots: u8,
+}
+
+/// A mount of the specification, with where its content comes from.
+enum Place {
+    Slot(Slot),
+    Inside,
+}
+
+impl Builder {
+    fn push(&mut self, op: Op) {
+        self.ops.push(op);
+    }
+
+    fn slot(&mut self) -> Result<Slot, SpecError> {
+        let slot = Slot(self.slots);
+        // SCM_RIGHTS carries at most 253 descriptors in one message.
+        self.slots = self.slots.checked_add(1).filter(|&count| count <= 250).ok_or(SpecError::Conflict(
+            "more than 250 mounts come from the host; a container can have at most that many",
+        ))?;
+        Ok(slot)
+    }
+
+    fn namespaces(&mut self, spec: &Spec, cgroup: Option<corten_cgroup::Plan>, view: &View) {
+        let has_cgroup = cgroup.is_some();
+        self.ops.extend(cgroup.map(Op::Cgroup));
+        let mut clone = CloneOp { namespaces: CLONE_NEWNS as u64, join: Vec::new(), time_offsets: None };
+        let table: [(&'static str, i32, &Namespace); 5] = [
+            ("pid", CLONE_NEWPID, &spec.namespaces.pid),
+            ("net", CLONE_NEWNET, &spec.namespaces.network),
+            ("ipc", CLONE_NEWIPC, &spec.namespaces.ipc),
+            ("uts", CLONE_NEWUTS, &spec.namespaces.uts),
+            ("cgroup", CLONE_NEWCGROUP, &spec.namespaces.cgroup),
+        ];
+        match &spec.namespaces.user {
+            UserNamespace::Host => {}
+            UserNamespace::New(_) => clone.namespaces |= CLONE_NEWUSER as u64,
+            UserNamespace::Join(path, _) => clone.join.push(("user", CLONE_NEWUSER, path.clone())),
+        }
+        for (name, bit, namespace) in table {
+            match namespace {
+                Namespace::Host => {}
+                // On v1 it must be made after the move into the cgroups; on v2 CLONE_INTO_CGROUP comes first.
+                Namespace::New if bit == CLONE_NEWCGROUP && !view.unified => {}
+                Namespace::New => clone.namespaces |= bit as u64,
+                Namespace::Join(path) => clone.join.push((name, bit, path.clone())),
+            }
+        }
+        if let Some(offsets) = spec.namespaces.time {
+            clone.namespaces |= CLONE_NEWTIME as u64;
+            clone.time_offsets = Some(time_offsets(offsets));
+        }
+        self.push(Op::Clone(clone));
+        if has_cgroup {
+            self.push(Op::JoinCgroup);
+        }
+        if let UserNamespace::New(maps) = &spec.namespaces.user {
+            self.push(Op::IdMap(maps.clone()));
+        }
+        if let Some(value) = spec.process.oom_score_adj {
+            self.push(Op::OomScoreAdj(value));
+        }
+    }
+
+    fn root(&mut self, spec: &Spec) -> Result<Slot, SpecError> {
+        let slot = self.slot()?;
+        let op = match &spec.root.source {
+            RootSource::Overlay(overlay) => Op::Overlay { slot, overlay: overlay_op(overlay)?, attributes: 0 },
+            RootSource::Directory(path) => Op::RootDirectory { slot, path: path.clone() },
+            RootSource::Memory { size_bytes } => Op::RootMemory { slot, size_bytes: *size_bytes },
+        };
+        self.push(op);
+        Ok(slot)
+    }
+
+    /// The parent's part of each mount.
+    fn sources(&mut self, spec: &Spec, view: &View, places: &mut Vec<Place>) -> Result<(), SpecError> {
+        for mount in &spec.mounts {
+            let attributes = mount.attributes;
+            let place = match &mount.source {
+                MountSource::Filesystem { .. } => Place::Inside,
+                MountSource::Cgroup if view.unified => Place::Inside,
+                MountSource::Cgroup => {
+                    let first = Slot(self.slots);
+                    for member in &view.members {
+                        let slot = self.slot()?;
+                        self.push(Op::CgroupTree { slot, member: member.clone() });
+                    }
+                    Place::Slot(first)
+                }
+                source => {
+                    let slot = self.slot()?;
+                    self.push(match source {
+                        MountSource::Bind(bind) => Op::Bind {
+                            slot,
+                            bind: bind.clone(),
+                            attributes,
+                            recursive_attributes: mount.recursive_attributes,
+                            propagation: mount.propagation,
+                        },
+                        MountSource::Overlay(overlay) => {
+                            Op::Overlay { slot, overlay: overlay_op(overlay)?, attributes }
+                        }
+                        MountSource::File { path, content } => {
+                            Op::File { slot, path: path.clone(), content: content.clone(), attributes }
+                        }
+                        MountSource::FromContainer { namespace, path } => Op::FromContainer {
+                            slot,
+                            namespace: namespace.clone(),
+                            path: c_string("mount source", path)?,
+                            attributes,
+                        },
+                        MountSource::Dev(dev) => Op::Dev { slot, dev: dev_op(dev)? },
+                        MountSource::Filesystem { .. } | MountSource::Cgroup => {
+                            return Err(SpecError::Conflict("a file system of the kernel has no source"));
+                        }
+                    });
+                    Place::Slot(slot)
+                }
+            };
+            places.push(place);
+        }
+        Ok(())
+    }
+
+    fn child(
+        &mut self,
+        spec: &Spec,
+        view: &View,
+        root: Slot,
+        places: Vec<Place>,
+    ) -> Result<(), SpecError> {
+        if spec.namespaces.user != UserNamespace::Host {
+            self.push(Op::BecomeRoot);
+        }
+        if spec.namespaces.cgroup == Namespace::New && !view.unified {
+            self.push(Op::UnshareCgroup);
+        }
+        self.push(Op::PrivateMounts);
+        let at = c_path(&spec.run_dir).ok_or_else(|| nul("run_dir", &spec.run_dir.to_string_lossy()))?;
+        self.push(Op::EnterRoot { slot: root, at });
+        let mut console = false;
+        for (mount, place) in spec.mounts.iter().zip(places) {
+            let target = target(&mount.target)?;
+            match (&mount.source, place) {
+                (MountSource::Filesystem { kind, options }, _) => self.push(Op::Mount {
+                    kind: c_string("mount type", kind)?,
+                    target,
+                    flags: mount_flags(mount.attributes),
+                    options: c_string("mount options", options)?,
+                }),
+                (MountSource::Cgroup, Place::Inside) => self.push(Op::Mount {
+                    kind: c"cgroup2".to_owned(),
+                    target,
+                    flags: mount_flags(mount.attributes),
+                    options: CString::default(),
+                }),
+                (MountSource::Cgroup, Place::Slot(first)) => {
+                    self.cgroup_v1(&mount.target, target, mount.attributes, view, first)?;
+                }
+                (source, Place::Slot(slot)) => {
+                    console |= matches!(source, MountSource::Dev(dev) if dev.console);
+                    self.push(Op::Attach { slot, target });
+                }
+                (_, Place::Inside) => return Err(SpecError::Conflict("a mount has neither source nor type")),
+            }
+        }
+        self.settings(spec)?;
+        self.protect(spec)?;
+        if let Some((rows, columns)) = spec.process.terminal {
+            self.push(Op::Terminal { rows, columns, console });
+        }
+        if let Some(name) = &spec.hostname {
+            self.push(Op::Hostname(c_string("hostname", name)?));
+        }
+        if let Some(name) = &spec.domainname {
+            self.push(Op::Domainname(c_string("domainname", name)?));
+        }
+        if spec.root.read_only {
+            self.push(Op::RootReadOnly);
+        }
+        self.push(Op::Pivot);
+        Ok(())
+    }
+
+    /// A tmpfs with one directory a hierarchy, then read-only.
+    fn cgroup_v1(
+        &mut self,
+        path: &str,
+        target_dir: CString,
+        attributes: u64,
+        view: &View,
+        first: Slot,
+    ) -> Result<(), SpecError> {
+        let below = |name: &str| target(&format!("{path}/{name}"));
+        self.push(Op::Mount {
+            kind: c"tmpfs".to_owned(),
+            target: target_dir.clone(),
+            flags: mount_flags(attributes & !attr::RDONLY),
+            options: c"mode=755,size=64k".to_owned(),
+        });
+        for (index, member) in view.members.iter().enumerate() {
+            let name = View::name(member);
+            self.push(Op::MakeDirectory { target: below(&name)?, mode: 0o755 });
+            self.push(Op::Attach { slot: Slot(first.0 + index as u8), target: below(&name)? });
+            // Controllers of one hierarchy are found by their own names too: cpu → cpu,cpuacct.
+            for link in name.split(',').filter(|link| **link != *name) {
+                self.push(Op::Link { target: below(link)?, to: c_string("cgroup link", &name)? });
+            }
+        }
+        self.push(Op::Seal { target: target_dir });
+        Ok(())
+    }
+
+    fn settings(&mut self, spec: &Spec) -> Result<(), SpecError> {
+        if spec.loopback && spec.namespaces.network == Namespace::New {
+            self.push(Op::LoopbackUp);
+        }
+        for (name, value) in &spec.sysctls {
+            let own = sysctl_namespace(name).is_some_and(|kind| match kind {
+                SysctlNamespace::Network => spec.namespaces.network != Namespace::Host,
+                SysctlNamespace::Ipc => spec.namespaces.ipc != Namespace::Host,
+                SysctlNamespace::Uts => spec.namespaces.uts != Namespace::Host,
+            });
+            if !own {
+                return Err(SpecError::Sysctl(name.clone()));
+            }
+            let target = target(&format!("/proc/sys/{}", sysctl_path(name)))?;
+            self.push(Op::Sysctl { target, value: c_string("sysctl", value)? });
+        }
+        Ok(())
+    }
+
+    fn protect(&mut self, spec: &Spec) -> Result<(), SpecError> {
+        for path in &spec.readonly_paths {
+            self.push(Op::ReadOnly { target: target(path)? });
+        }
+        for path in &spec.masked_paths {
+            self.push(Op::Mask { target: target(path)? });
+        }
+        Ok(())
+    }
+
+    fn payload(&mut self, spec: &Spec) -> Result<(), SpecError> {
+        let process = &spec.process;
+        self.push(Op::Session { terminal: process.terminal.is_some() });
+        self.push(Op::Keyring);
+        for limit in &process.rlimits {
+            self.push(Op::Rlimit(*limit));
+        }
+        if !process.cwd.starts_with('/') {
+            return Err(SpecError::NotAbsolute { field: "process.cwd", value: process.cwd.clone() });
+        }
+        if let Some(mask) = process.umask {
+            self.push(Op::Umask(mask));
+        }
+        if let Some(label) = &process.apparmor_profile {
+            // AppArmor takes its verb in front; the file is the one that is its own where LSMs are stacked.
+            self.push(Op::Label {
+                file: c"/proc/thread-self/attr/apparmor/exec",
+                label: c_string("process.apparmorProfile", &format!("exec {label}"))?,
+                lsm: "AppArmor",
+            });
+        }
+        if let Some(label) = &process.selinux_label {
+            self.push(Op::Label {
+                file: c"/proc/thread-self/attr/exec",
+                label: c_string("process.selinuxLabel", label)?,
+                lsm: "SELinux",
+            });
+        }
+        self.push(Op::WorkingDirectory {
+            path: c_string("process.cwd", &process.cwd)?,
+            create: process.create_cwd,
+        });
+        let dropped = CapSet::ALL.without(process.capabilities.bounding);
+        if dropped != CapSet::EMPTY {
+            self.push(Op::Bounding(dropped));
+        }
+        // Without no_new_privs only a process with CAP_SYS_ADMIN may install a filter, and that is gone
+        // after the change of user; with it, the later the filter, the fewer calls it must allow.
+        let filter = process.seccomp.as_ref();
+        if process.no_new_privileges {
+            self.push(Op::User(process.user.clone()));
+            self.push(Op::Capabilities(process.capabilities));
+            self.push(Op::NoNewPrivileges);
+            filter.into_iter().for_each(|filter| self.push(Op::Seccomp(filter.clone())));
+        } else {
+            filter.into_iter().for_each(|filter| self.push(Op::Seccomp(filter.clone())));
+            self.push(Op::User(process.user.clone()));
+            self.push(Op::Capabilities(process.capabilities));
+        }
+        let args = process.args.iter().map(|arg| c_string("process.args", arg)).collect::<Result<Vec<_>, _>>()?;
+        if args.is_empty() {
+            return Err(SpecError::Empty("process.args"));
+        }
+        self.push(Op::Exec { args: StringVector::new(args) });
+        Ok(())
+    }
+}
+
+fn nul(field: &'static str, value: &str) -> SpecError {
+    SpecError::Nul { field, value: value.to_owned() }
+}
+
+fn c_string(field: &'static str, value: &str) -> Result<CString, SpecError> {
+    CString::new(value).map_err(|_| nul(field, value))
+}
+
+fn c_dir(field: &'static str, path: &Path) -> Result<CString, SpecError> {
+    c_path(path).ok_or_else(|| nul(field, &path.to_string_lossy()))
+}
+
+/// An absolute path of the container, without the leading slash: relative to its root.
+fn target(path: &str) -> Result<CString, SpecError> {
+    let refuse = || SpecError::MountTarget(path.to_owned());
+    let clean: Vec<&str> =
+        path.strip_prefix('/').ok_or_else(refuse)?.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    if clean.is_empty() || clean.contains(&"..") {
+        return Err(refuse());
+    }
+    c_string("mount target", &clean.join("/"))
+}
+
+/// The attributes as mount(2) takes them.
+fn mount_flags(attributes: u64) -> u64 {
+    use rustix::mount::MountFlags;
+    let mut flags = MountFlags::empty();
+    for (bit, flag) in [
+        (attr::RDONLY, MountFlags::RDONLY),
+        (attr::NOSUID, MountFlags::NOSUID),
+        (attr::NODEV, MountFlags::NODEV),
+        (attr::NOEXEC, MountFlags::NOEXEC),
+        (attr::NOATIME, MountFlags::NOATIME),
+        (attr::STRICTATIME, MountFlags::STRICTATIME),
+        (attr::NODIRATIME, MountFlags::NODIRATIME),
+    ] {
+        flags.set(flag, attributes & bit != 0);
+    }
+    let symlinks = if attributes & attr::NOSYMFOLLOW != 0 { 256 } else { 0 };
+    u64::from(flags.bits()) | symlinks
+}
+
+fn overlay_op(overlay: &Overlay) -> Result<OverlayOp, SpecError> {
+    if overlay.lowers.is_empty() {
+        return Err(SpecError::Empty("root.layers"));
+    }
+    Ok(OverlayOp {
+        lowers: overlay.lowers.iter().map(|dir| c_dir("layer", dir)).collect::<Result<_, _>>()?,
+        writable: overlay.writable.as_deref().map(|dir| c_dir("upper", dir)).transpose()?,
+        volatile: overlay.volatile,
+        idmap: overlay.idmap,
+        userxattr: overlay.userxattr,
+    })
+}
+
+fn dev_op(dev: &Dev) -> Result<DevOp, SpecError> {
+    let mut op = DevOp { nodes: Vec::new(), directories: Vec::new(), links: Vec::new(), files: Vec::new() };
+    for (name, mode) in [(c"pts", 0o755), (c"shm", 0o1777), (c"mqueue", 0o1777)] {
+        op.directories.push((name.to_owned(), mode));
+    }
+    for (name, major, minor) in STANDARD_NODES {
+        if dev.bind_nodes {
+            op.files.push(c_string("device", name)?);
+        } else {
+            let path = c_string("device", name)?;
+            op.nodes.push(NodeOp { path, mode: CHARACTER_0666, device: device_number(major, minor), uid: 0, gid: 0 });
+        }
+    }
+    for node in &dev.nodes {
+        let mut at = 0;
+        while let Some(slash) = node.path[at..].find('/') {
+            let parent = c_string("device", &node.path[..at + slash])?;
+            if !op.directories.iter().any(|(known, _)| *known == parent) {
+                op.directories.push((parent, 0o755));
+            }
+            at += slash + 1;
+        }
+        let path = c_string("device", &node.path)?;
+        if op.nodes.iter().any(|known| known.path == path) || op.files.contains(&path) {
+            continue;
+        }
+        if dev.bind_nodes {
+            op.files.push(path);
+        } else {
+            let device = device_number(node.major, node.minor);
+            op.nodes.push(NodeOp { path, mode: node.kind | node.mode, device, uid: node.uid, gid: node.gid });
+        }
+    }
+    if dev.console {
+        op.files.push(c"console".to_owned());
+    }
+    if dev.links {
+        for (name, to) in [
+            (c"fd", c"/proc/self/fd"),
+            (c"stdin", c"/proc/self/fd/0"),
+            (c"stdout", c"/proc/self/fd/1"),
+            (c"stderr", c"/proc/self/fd/2"),
+            (c"ptmx", c"pts/ptmx"),
+        ] {
+            op.links.push((name.to_owned(), to.to_owned()));
+        }
+    }
+    Ok(op)
+}
+
+fn device_number(major: u32, minor: u32) -> u64 {
+    rustix::fs::makedev(major, minor)
+}
+
+fn time_offsets(offsets: TimeOffsets) -> String {
+    let line = |clock: &str, (seconds, nanoseconds): (i64, u32)| format!("{clock} {seconds} {nanoseconds}\n");
+    line("monotonic", offsets.monotonic) + &line("boottime", offsets.boottime)
+}
+
+/// Which namespace a setting belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SysctlNamespace {
+    /// `net.*`
+    Network,
+    /// `kernel.msg*`, `kernel.sem`, `kernel.shm*`, `fs.mqueue.*`
+    Ipc,
+    /// `kernel.domainname`, `kernel.hostname`
+    Uts,
+}
+
+/// The namespace of a setting, if it has one; any other setting is the host's.
+#[must_use]
+pub fn sysctl_namespace(name: &str) -> Option<SysctlNamespace> {
+    let dotted = name.replace('/', ".");
+    if dotted.contains("..") || dotted.starts_with('.') || name.contains('\0') {
+        return None;
+    }
+    match dotted.as_str() {
+        "kernel.msgmax" | "kernel.msgmnb" | "kernel.msgmni" | "kernel.sem" | "kernel.shmall"
+        | "kernel.shmmax" | "kernel.shmmni" | "kernel.shm_rmid_forced" => Some(SysctlNamespace::Ipc),
+        "kernel.domainname" | "kernel.hostname" => Some(SysctlNamespace::Uts),
+        _ if dotted.starts_with("net.") => Some(SysctlNamespace::Network),
+        _ if dotted.starts_with("fs.mqueue.") => Some(SysctlNamespace::Ipc),
+        _ => None,
+    }
+}
+
+/// The path below /proc/sys: the first separator decides which of `.` and `/` separates (sysctl(8)).
+fn sysctl_path(name: &str) -> String {
+    match name.find(['.', '/']) {
+        Some(at) if name.as_bytes()[at] == b'.' => {
+            name.chars().map(|c| if c == '.' { '/' } else if c == '/' { '.' } else { c }).collect()
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// The environment, with a place for `HOME` at the end if the user's entry is to fill it.
+fn environment(spec: &Spec) -> Result<(StringVector, bool), SpecError> {
+    let mut env = Vec::with_capacity(spec.process.env.len() + 1);
+    for entry in &spec.process.env {
+        env.push(c_string("process.env", entry)?);
+    }
+    let has_home = spec.process.env.iter().any(|entry| entry.starts_with("HOME=") && entry.len() > 5);
+    let fill = !has_home && matches!(spec.process.user, User::Lookup { .. });
+    let vector = StringVector::new(env);
+    Ok(if fill { (vector.with_reserved(c"HOME=/", HOME_CAPACITY), true) } else { (vector, false) })
+}
+
+/// `PATH`, joined with the program where that is a bare name: what execvp(3) would try, in order.
+fn search_path(spec: &Spec) -> Result<Vec<CString>, SpecError> {
+    let program = spec.process.args.first().map_or("", String::as_str);
+    if program.is_empty() {
+        return Err(SpecError::Empty("process.args[0]"));
+    }
+    if program.contains('/') {
+        return Ok(vec![c_string("process.args", program)?]);
+    }
+    let path = spec.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    path.split(':')
+        .map(|dir| c_string("process.env", &format!("{}/{program}", if dir.is_empty() { "." } else { dir })))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_relative_to_the_root_and_stay_below_it() {
+        assert_eq!(target("/a//b/./c/").unwrap(), c"a/b/c".to_owned());
+        for bad in ["a", "/", "/..", "/a/../b", "", "/./"] {
+            assert!(target(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_namespaced_settings_are_the_containers() {
+        assert_eq!(sysctl_namespace("net.ipv4.ip_forward"), Some(SysctlNamespace::Network));
+        assert_eq!(sysctl_namespace("net/ipv4/conf/eth0.1/forwarding"), Some(SysctlNamespace::Network));
+        assert_eq!(sysctl_namespace("fs.mqueue.msg_max"), Some(SysctlNamespace::Ipc));
+        assert_eq!(sysctl_namespace("kernel.hostname"), Some(SysctlNamespace::Uts));
+        for host in ["kernel.core_pattern", "vm.swappiness", "net/../kernel/core_pattern", "kernel.shm_rmid_forced+x"] {
+            assert_eq!(sysctl_namespace(host), None, "{host}");
+        }
+        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+        assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+    }
+}

@@ -1,0 +1,48 @@
+//! The plan: a list of small operations, in the order in which they happen.
+//!
+//! Building it makes no system call. Everything that an operation needs is in it already as the C
+//! strings that the kernel takes, so that the child, which walks its part after the clone, allocates
+//! nothing. Each operation says who carries it out and can describe itself.
+
+mod build;
+mod op;
+
+pub use build::{SysctlNamespace, build, sysctl_namespace};
+pub(crate) use op::c_path as path_string;
+pub use op::{Actor, CloneOp, DevOp, NodeOp, Op, OverlayOp, Slot};
+
+use std::ffi::CString;
+
+use corten_sys::exec::StringVector;
+
+use crate::spec::{Mount, Spec};
+
+/// How a container is made.
+#[derive(Debug)]
+pub struct Plan {
+    /// What happens, in order; [`Op::actor`] says who does it.
+    pub ops: Vec<Op>,
+    /// How many descriptors the parent prepares for the child.
+    pub slots: usize,
+    /// The program's environment; the last entry is the reserved `HOME=`, if `fill_home`.
+    pub env: StringVector,
+    /// Whether `HOME` comes from the user's entry.
+    pub fill_home: bool,
+    /// Where the program is looked for: `PATH` of its environment.
+    pub search_path: Vec<CString>,
+    /// The specification that it was made from.
+    pub spec: Spec,
+}
+
+impl Plan {
+    /// The operations of one actor, with their positions in the plan.
+    pub fn of(&self, actor: Actor) -> impl Iterator<Item = (usize, &Op)> {
+        self.ops.iter().enumerate().filter(move |(_, op)| op.actor() == actor)
+    }
+
+    /// The mount that fills a slot, for what is said about it in errors and records.
+    #[must_use]
+    pub fn mount(&self, index: usize) -> Option<&Mount> {
+        self.spec.mounts.get(index)
+    }
+}

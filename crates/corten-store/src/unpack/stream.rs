@@ -1,0 +1,100 @@
+//! The threads before the tar reader: one inflates, one hashes. The buffers go round.
+
+use std::io::Read;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+use corten_oci::{Algorithm, Compression, DiffId, Digester};
+
+use super::inflate::inflate;
+use super::{Limits, UnpackError};
+
+const BUFFER: usize = 256 << 10;
+/// Buffers under way between two threads; 4 MiB in all.
+const DEPTH: usize = 8;
+
+type Chunk = Result<Vec<u8>, UnpackError>;
+
+pub(super) struct Streamed {
+    pub(super) diff_id: DiffId,
+    pub(super) compression: Compression,
+    pub(super) bytes: u64,
+}
+
+/// What the consumer sees: chunks of the tar stream, each to be given back.
+pub(super) struct Chunks {
+    receiver: Receiver<Chunk>,
+    free: Sender<Vec<u8>>,
+}
+
+impl Chunks {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Chunk> {
+        self.receiver.iter()
+    }
+
+    pub(super) fn recycle(&self, buffer: Vec<u8>) {
+        // Nobody waits for buffers any more when the input has ended.
+        let _ = self.free.send(buffer);
+    }
+}
+
+/// Runs `consume` on the uncompressed stream. If it fails the threads notice at their next buffer.
+pub(super) fn with<T>(
+    input: impl Read + Send,
+    limits: &Limits,
+    consume: impl FnOnce(&Chunks) -> Result<T, UnpackError>,
+) -> Result<(T, Streamed), UnpackError> {
+    thread::scope(|scope| {
+        let (free, spare) = channel();
+        let (to_hash, inflated) = sync_channel::<Chunk>(DEPTH);
+        let (to_tar, receiver) = sync_channel::<Chunk>(DEPTH);
+        let inflater = scope.spawn(move || produce(input, limits, &spare, &to_hash));
+        let hasher = scope.spawn(move || hash(&inflated, &to_tar));
+        let chunks = Chunks { receiver, free };
+        let consumed = consume(&chunks);
+        drop(chunks);
+        let compression = join(inflater);
+        let (diff_id, bytes) = join(hasher);
+        Ok((consumed?, Streamed { diff_id, compression: compression.unwrap_or(Compression::None), bytes }))
+    })
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn produce(
+    input: impl Read,
+    limits: &Limits,
+    spare: &Receiver<Vec<u8>>,
+    output: &SyncSender<Chunk>,
+) -> Option<Compression> {
+    let fresh = || {
+        let mut buffer = spare.try_recv().unwrap_or_default();
+        buffer.clear();
+        buffer.reserve_exact(BUFFER);
+        buffer
+    };
+    match inflate(input, limits, BUFFER, fresh, |buffer| output.send(Ok(buffer)).is_ok()) {
+        Ok(compression) => Some(compression),
+        Err(error) => {
+            let _ = output.send(Err(error));
+            None
+        }
+    }
+}
+
+fn hash(input: &Receiver<Chunk>, output: &SyncSender<Chunk>) -> (DiffId, u64) {
+    let mut digester = Digester::new(Algorithm::Sha256);
+    let mut bytes = 0;
+    for chunk in input.iter() {
+        if let Ok(chunk) = &chunk {
+            digester.update(chunk);
+            bytes += chunk.len() as u64;
+        }
+        if output.send(chunk).is_err() {
+            break;
+        }
+    }
+    (digester.finish(), bytes)
+}

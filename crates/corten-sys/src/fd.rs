@@ -1,0 +1,57 @@
+//! close_range(2), fcntl(2) and descriptors by number.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+
+use crate::check;
+
+/// Marks every descriptor from `first` on close-on-exec (`CLOSE_RANGE_CLOEXEC`, Linux 5.11).
+///
+/// # Errors
+/// What close_range(2) says.
+pub fn close_range_cloexec(first: u32) -> Result<(), Errno> {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
+    // SAFETY: closes nothing, only sets flags.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) })
+        .map(drop)
+}
+
+/// Puts `fd` at the number `target`, open across exec. If it is there already, only the flag is cleared.
+///
+/// # Errors
+/// What dup2(2) or fcntl(2) says.
+pub fn place(fd: BorrowedFd<'_>, target: RawFd) -> Result<(), Errno> {
+    if fd.as_raw_fd() == target {
+        return rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty());
+    }
+    // SAFETY: dup2 replaces whatever `target` was. Callers use it only for 0, 1, 2 and numbers of a
+    // process that is about to exec, so no `OwnedFd` of that number is used afterwards.
+    check(i64::from(unsafe { libc::dup2(fd.as_raw_fd(), target) })).map(drop)
+}
+
+/// The standard descriptors 0, 1, 2 of this process.
+#[must_use]
+pub fn standard(number: RawFd) -> BorrowedFd<'static> {
+    assert!((0..3).contains(&number), "standard descriptors are 0, 1 and 2");
+    // SAFETY: Rust's runtime opens 0 to 2 if they were closed, and nothing in Corten closes them.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// Takes over a descriptor that this process inherited (`LISTEN_FDS`, `--preserve-fds`, init's own).
+///
+/// # Errors
+/// `EBADF` if the number is not open.
+pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: F_GETFD reads a flag of a number that may be unused, which is then an error.
+    check(i64::from(unsafe { libc::fcntl(number, libc::F_GETFD) }))?;
+    // SAFETY: it is open, and by contract of the caller nothing else in this process owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Whether the number is open.
+#[must_use]
+pub fn is_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD only reads.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
