@@ -124,7 +124,7 @@ fn run<S: Subcommand>(path: &str, args: &[OsString], cx: &mut Context<'_>) -> Re
             cx.stdout.write_all(text.as_bytes())?;
             return Ok(0);
         }
-        Err(error) => return Err(usage_error(&build::<S>(), path, &error)),
+        Err(error) => return Err(usage_error(&build::<S>(), path, args, &error)),
     };
     let count = matches.try_get_raw("args").ok().flatten().map_or(0, |values| values.count());
     if !S::ARGUMENTS.contains(&count) {
@@ -133,7 +133,7 @@ fn run<S: Subcommand>(path: &str, args: &[OsString], cx: &mut Context<'_>) -> Re
     S::refuse(&matches).map_err(|report| report.see(path))?;
     let parsed = match S::from_arg_matches_mut(&mut matches) {
         Ok(parsed) => parsed,
-        Err(error) => return Err(usage_error(&build::<S>(), path, &error)),
+        Err(error) => return Err(usage_error(&build::<S>(), path, args, &error)),
     };
     parsed.execute(cx).map_err(|mut report| {
         // What a flag's value could not mean points to the help, as an unknown flag does.
@@ -159,7 +159,7 @@ fn wrong_count(path: &str, usage: &str, wanted: &RangeInclusive<usize>) -> Repor
 }
 
 /// clap's error in pflag's words.
-pub(crate) fn usage_error(command: &Command, path: &str, error: &clap::Error) -> Report {
+fn usage_error(command: &Command, path: &str, args: &[OsString], error: &clap::Error) -> Report {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),
@@ -185,7 +185,13 @@ pub(crate) fn usage_error(command: &Command, path: &str, error: &clap::Error) ->
             return wrong_count(path, usage.trim_start_matches("Usage: "), &(0..=0));
         }
         ErrorKind::InvalidValue if value.is_empty() => {
-            Report::user(format!("flag needs an argument: {}", flag_word(&given)))
+            let last = args.last().map(|word| word.to_string_lossy()).unwrap_or_default();
+            match last.chars().last().filter(|_| !last.starts_with("--")) {
+                Some(letter) if last.len() > 1 => {
+                    Report::user(format!("flag needs an argument: {letter:?} in {last}"))
+                }
+                _ => Report::user(format!("flag needs an argument: {}", flag_word(&given))),
+            }
         }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let source = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);

@@ -37,7 +37,9 @@ impl ContainerFlags {
             return Err(refuse("conflicting options: cannot specify both --restart and --rm"));
         }
         if let Some(dir) = self.workdir.as_deref().filter(|dir| !dir.starts_with('/')) {
-            return Err(refuse(format!("the working directory '{dir}' is invalid, it needs to be an absolute path")));
+            return Err(refuse(format!(
+                "the working directory '{dir}' is invalid, it needs to be an absolute path"
+            )));
         }
         Ok(Config {
             image,

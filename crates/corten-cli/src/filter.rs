@@ -11,14 +11,19 @@ impl Filters {
     pub(crate) fn parse(texts: &[String], known: &[&str]) -> Result<Self, Report> {
         let mut filters = Vec::new();
         for text in texts.iter().filter(|text| !text.is_empty()) {
-            let (key, value) = text
-                .split_once('=')
-                .ok_or_else(|| Report::user(format!("invalid argument {text:?} for \"-f, --filter\" flag: \
-                    invalid filter '{text}'")).status(crate::report::ENGINE_FAILED))?;
+            let (key, value) = text.split_once('=').ok_or_else(|| {
+                Report::user(format!(
+                    "invalid argument {text:?} for \"-f, --filter\" flag: \
+                    invalid filter '{text}'"
+                ))
+                .status(crate::report::ENGINE_FAILED)
+            })?;
             let key = key.trim().to_ascii_lowercase();
             if !known.contains(&key.as_str()) {
                 let known = known.join(", ");
-                return Err(Report::user(format!("invalid filter '{key}'")).hint(format!("there are {known}")));
+                return Err(
+                    Report::user(format!("invalid filter '{key}'")).hint(format!("there are {known}"))
+                );
             }
             filters.push((key, value.trim().to_owned()));
         }

@@ -79,7 +79,8 @@ fn spelling(arg: &Arg) -> String {
     };
     let _ = write!(out, "--{}", arg.get_long().unwrap_or_default());
     // A value that may be left out is a switch to the reader.
-    let takes_value = arg.get_action().takes_values() && arg.get_num_args().is_none_or(|n| n.min_values() > 0);
+    let takes_value =
+        arg.get_action().takes_values() && arg.get_num_args().is_none_or(|n| n.min_values() > 0);
     if let Some(name) = arg.get_value_names().and_then(|names| names.first()).filter(|_| takes_value) {
         let _ = write!(out, " {name}");
     }

@@ -102,7 +102,11 @@ impl Report {
             writeln!(out, "  {} {}", paint("1;36", "hint:"), harmless(hint))?;
         }
         if self.kind == Kind::Bug {
-            writeln!(out, "  {} this is a defect of corten itself; please report it", paint("1;36", "hint:"))?;
+            writeln!(
+                out,
+                "  {} this is a defect of corten itself; please report it",
+                paint("1;36", "hint:")
+            )?;
         }
         if let Some(see) = &self.see {
             writeln!(out, "{see}")?;

@@ -34,9 +34,8 @@ pub(crate) fn invalid(flag: &str, value: &str, error: impl Display) -> Report {
 /// The text of a file that a flag names; at most `limit` bytes, from anything that can be read to an end.
 pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Report> {
     use std::io::Read;
-    let fail = |error: &dyn Display| {
-        Report::user(format!("open {}: {error}", path.display())).status(ENGINE_FAILED)
-    };
+    let fail =
+        |error: &dyn Display| Report::user(format!("open {}: {error}", path.display())).status(ENGINE_FAILED);
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => fail(&"no such file or directory"),
         _ => fail(&error),

@@ -27,7 +27,8 @@ impl Subcommand for Args {
             "zsh" => Shell::Zsh,
             "fish" => Shell::Fish,
             other => {
-                return Err(Report::user(format!("no completions for {other:?}")).hint("there are bash, zsh and fish"));
+                return Err(Report::user(format!("no completions for {other:?}"))
+                    .hint("there are bash, zsh and fish"));
             }
         };
         let mut script = Vec::new();

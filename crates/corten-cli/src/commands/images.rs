@@ -90,7 +90,8 @@ impl Subcommand for Args {
             "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
         };
         let rows: Vec<Value> = shown.iter().map(|one| row(one, !self.no_trunc, cx.now_s)).collect();
-        let text = table::render(format, default, &COLUMNS, &rows).map_err(|e| Report::user(e.to_string()))?;
+        let text =
+            table::render(format, default, &COLUMNS, &rows).map_err(|e| Report::user(e.to_string()))?;
         cx.stdout.write_all(text.as_bytes())?;
         Ok(0)
     }
@@ -136,7 +137,8 @@ fn is_reference(one: &ImageSummary, pattern: &str) -> bool {
 
 fn is_named(one: &ImageSummary, name: &str) -> bool {
     let id = one.id.strip_prefix("sha256:").unwrap_or(&one.id);
-    is_reference(one, name) || (name.len() >= 4 && id.starts_with(name.strip_prefix("sha256:").unwrap_or(name)))
+    is_reference(one, name)
+        || (name.len() >= 4 && id.starts_with(name.strip_prefix("sha256:").unwrap_or(name)))
 }
 
 fn row(one: &ImageSummary, truncate: bool, now_s: i64) -> Value {

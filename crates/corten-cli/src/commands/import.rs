@@ -38,7 +38,9 @@ impl Subcommand for Args {
                 .hint(format!("curl -fsSL {url} | corten import -")));
         }
         if file.is_none() && cx.stdin_is_terminal {
-            return Err(Report::user("refusing to read a tar from a terminal").hint("corten import - < rootfs.tar"));
+            return Err(
+                Report::user("refusing to read a tar from a terminal").hint("corten import - < rootfs.tar")
+            );
         }
         let request = Import {
             file: file.map(PathBuf::from),

@@ -37,8 +37,9 @@ pub(crate) struct Args {
     size: bool,
 }
 
-const FILTERS: &[&str] =
-    &["ancestor", "before", "exited", "health", "id", "label", "name", "network", "since", "status", "volume"];
+const FILTERS: &[&str] = &[
+    "ancestor", "before", "exited", "health", "id", "label", "name", "network", "since", "status", "volume",
+];
 
 const COLUMNS: table::Columns = table::Columns {
     headers: &[
@@ -90,7 +91,8 @@ impl Subcommand for Args {
         }
         let default = if self.size { format!("{DEFAULT}\t{{{{.Size}}}}") } else { DEFAULT.to_owned() };
         let rows: Vec<Value> = shown.iter().map(|one| row(one, !self.no_trunc, cx.now_s)).collect();
-        let text = table::render(format, &default, &COLUMNS, &rows).map_err(|e| Report::user(e.to_string()))?;
+        let text =
+            table::render(format, &default, &COLUMNS, &rows).map_err(|e| Report::user(e.to_string()))?;
         cx.stdout.write_all(text.as_bytes())?;
         Ok(0)
     }
@@ -172,12 +174,15 @@ pub(crate) fn status(one: &ContainerSummary, now_s: i64) -> String {
 }
 
 fn row(one: &ContainerSummary, truncate: bool, now_s: i64) -> Value {
-    let cut = |text: &str, width: usize| if truncate { human::ellipsis(text, width) } else { text.to_owned() };
+    let cut =
+        |text: &str, width: usize| if truncate { human::ellipsis(text, width) } else { text.to_owned() };
     let id = if truncate { human::short_id(&one.id) } else { &one.id };
     let mounts: Vec<String> = one.mounts.iter().map(|mount| cut(mount, 15)).collect();
     let labels: Vec<String> = one.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let size = match (one.size_rw_bytes, one.size_root_bytes) {
-        (Some(rw), Some(root)) if root > 0 => format!("{} (virtual {})", human::size3(rw), human::size3(root)),
+        (Some(rw), Some(root)) if root > 0 => {
+            format!("{} (virtual {})", human::size3(rw), human::size3(root))
+        }
         (rw, _) => human::size3(rw.unwrap_or(0)),
     };
     let mut row = json!({

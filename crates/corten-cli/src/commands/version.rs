@@ -42,7 +42,12 @@ impl Subcommand for Args {
 
 fn plain(half: &Value) -> String {
     let text = |key: &str| half[key].as_str().unwrap_or_default().to_owned();
-    format!("Corten:\n Version:           {}\n OS/Arch:           {}/{}\n", text("Version"), text("Os"), text("Arch"))
+    format!(
+        "Corten:\n Version:           {}\n OS/Arch:           {}/{}\n",
+        text("Version"),
+        text("Os"),
+        text("Arch")
+    )
 }
 
 fn go_arch() -> &'static str {

@@ -8,8 +8,9 @@ use super::parse::{Branch, Call, Expr, ExprKind, Node, Pipe, Tree};
 use super::{Missing, TemplateError, funcs};
 
 const MAX_TEMPLATE_DEPTH: usize = 100;
+/// Of output, and of all that functions made on the way to it.
 const MAX_OUTPUT_BYTES: usize = 64 << 20;
-const MAX_STEPS: u64 = 20_000_000;
+const MAX_STEPS: u64 = 2_000_000;
 
 /// A value on its way through a template: borrowed while it is part of the data.
 pub(super) type Val = Rc<Value>;
@@ -30,6 +31,7 @@ pub(super) fn execute(
         root: root.clone(),
         depth: 0,
         steps: 0,
+        made_bytes: 0,
         header: data.get(funcs::HEADER).is_some(),
     };
     exec.list(&tree.root, &root)?;
@@ -53,6 +55,7 @@ struct Exec<'a> {
     root: Val,
     depth: usize,
     steps: u64,
+    made_bytes: usize,
     /// The row of headers: Docker's own functions leave it as it is.
     header: bool,
 }
@@ -64,7 +67,7 @@ impl Exec<'_> {
 
     fn step(&mut self, at: usize) -> Result<(), TemplateError> {
         self.steps += 1;
-        if self.steps > MAX_STEPS || self.out.len() > MAX_OUTPUT_BYTES {
+        if self.steps > MAX_STEPS || self.out.len() + self.made_bytes > MAX_OUTPUT_BYTES {
             return Err(TemplateError::exec(self.source, at, at, "template does or writes too much"));
         }
         Ok(())
@@ -92,7 +95,9 @@ impl Exec<'_> {
                     self.out.push_str(&funcs::show(&value));
                 }
             }
-            Node::If(branch) | Node::With(branch) => return self.either(branch, matches!(node, Node::With(_)), dot),
+            Node::If(branch) | Node::With(branch) => {
+                return self.either(branch, matches!(node, Node::With(_)), dot);
+            }
             Node::Range(branch) => return self.range(branch, dot),
             Node::Template { name, pipe, at } => self.template(name, pipe.as_ref(), *at, dot)?,
             Node::Break => return Ok(Flow::Break),
@@ -121,7 +126,8 @@ impl Exec<'_> {
                 Box::new(items.iter().cloned().enumerate().map(|(i, item)| (Value::from(i), item)))
             }
             Value::Object(map) => {
-                let mut keys: Vec<&String> = map.keys().filter(|key| !key.starts_with(funcs::HIDDEN)).collect();
+                let mut keys: Vec<&String> =
+                    map.keys().filter(|key| !key.starts_with(funcs::HIDDEN)).collect();
                 keys.sort();
                 Box::new(keys.into_iter().map(|key| (Value::from(key.as_str()), map[key].clone())))
             }
@@ -242,7 +248,9 @@ impl Exec<'_> {
                 let name = key.as_str().unwrap_or_default().rsplit('.').next().unwrap_or_default();
                 return Ok(Rc::new(name.replace(['-', '_'], " ").into()));
             }
-            return Ok(Rc::new(key.as_str().and_then(|key| map.get(key)).cloned().unwrap_or_else(|| "".into())));
+            return Ok(Rc::new(
+                key.as_str().and_then(|key| map.get(key)).cloned().unwrap_or_else(|| "".into()),
+            ));
         }
         let text = &self.source[first.start..first.end];
         Err(self.error(
@@ -291,13 +299,15 @@ impl Exec<'_> {
         if self.header && funcs::is_dockers(name) && !args.is_empty() {
             return Ok(args.swap_remove(0));
         }
-        funcs::call(name, &args).map(Rc::new).map_err(|error| {
+        let value = funcs::call(name, &args).map_err(|error| {
             let message = match error {
                 funcs::Error::Count(message) => message,
                 funcs::Error::Call(message) => format!("error calling {name}: {message}"),
             };
             self.error(first, message)
-        })
+        })?;
+        self.made_bytes += value.as_str().map_or(0, str::len);
+        Ok(Rc::new(value))
     }
 
     fn operand(&mut self, expr: &Expr, dot: &Val) -> Result<Val, TemplateError> {
@@ -337,22 +347,21 @@ impl Exec<'_> {
                 if let Some(found) = map.get(name).or_else(|| map.get(&format!("{}{name}", funcs::HIDDEN))) {
                     return Ok(Rc::new(found.clone()));
                 }
-                // Labels and the like are maps in Docker's types, where a missing key is no error.
-                if funcs::is_plain_map(map) {
-                    return Ok(Rc::new(Value::Null));
-                }
-                Err(match self.missing {
-                    Missing::Field(of) if Rc::ptr_eq(value, &self.root) => {
-                        self.error(expr, format!("can't evaluate field {name} in type {of}"))
+                let row = Rc::ptr_eq(value, &self.root);
+                match self.missing {
+                    Missing::Field(of) if row => {
+                        Err(self.error(expr, format!("can't evaluate field {name} in type {of}")))
                     }
-                    _ => self.error(expr, format!("map has no entry for key {name:?}")),
-                })
+                    // Labels and the like are maps in Docker's types, where a missing key is no error.
+                    _ if funcs::is_plain_map(map) => Ok(Rc::new(Value::Null)),
+                    _ => Err(self.error(expr, format!("map has no entry for key {name:?}"))),
+                }
             }
             Value::Null => Err(self.error(expr, format!("nil data; no entry for key {name:?}"))),
-            other => Err(self.error(
-                expr,
-                format!("can't evaluate field {name} in type {}", funcs::go_type(other)),
-            )),
+            other => {
+                Err(self
+                    .error(expr, format!("can't evaluate field {name} in type {}", funcs::go_type(other))))
+            }
         }
     }
 }

@@ -20,7 +20,8 @@ pub(super) enum Error {
 
 const KNOWN: &[&str] = &[
     "and", "call", "eq", "ge", "gt", "html", "index", "join", "js", "json", "le", "len", "lower", "lt", "ne",
-    "not", "or", "pad", "print", "printf", "println", "slice", "split", "title", "truncate", "upper", "urlquery",
+    "not", "or", "pad", "print", "printf", "println", "slice", "split", "title", "truncate", "upper",
+    "urlquery",
 ];
 
 pub(super) fn is_known(name: &str) -> bool {
@@ -232,7 +233,9 @@ fn index(value: &Value, key: &Value) -> Result<Value, Error> {
 fn slice(value: &Value, bounds: &[Val]) -> Result<Value, Error> {
     let length = match value {
         Value::Array(items) => items.len(),
-        Value::String(_) if bounds.len() == 3 => return Err(Error::Call("cannot 3-index slice a string".into())),
+        Value::String(_) if bounds.len() == 3 => {
+            return Err(Error::Call("cannot 3-index slice a string".into()));
+        }
         Value::String(text) => text.len(),
         Value::Null => return Err(Error::Call("slice of untyped nil".into())),
         other => return Err(Error::Call(format!("can't slice item of type {}", go_type(other)))),
@@ -291,7 +294,11 @@ fn title(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut inside = false;
     for c in text.chars() {
-        if inside { out.push(c) } else { out.extend(c.to_uppercase()) }
+        if inside {
+            out.push(c)
+        } else {
+            out.extend(c.to_uppercase())
+        }
         inside = c.is_alphanumeric() || c == '_' || c == '\'';
     }
     out

@@ -85,7 +85,9 @@ impl<'a> Lexer<'a> {
                 self.push(Kind::Text(text.to_owned()), start, false);
             }
             let body = self.rest().trim_start_matches(is_space);
-            if body.starts_with("/*") && (self.rest().starts_with("/*") || self.source[..self.at].ends_with('-')) {
+            if body.starts_with("/*")
+                && (self.rest().starts_with("/*") || self.source[..self.at].ends_with('-'))
+            {
                 trim = self.comment(left)?;
                 continue;
             }
@@ -136,9 +138,8 @@ impl<'a> Lexer<'a> {
                     self.one(Kind::LeftParen)
                 }
                 ')' => {
-                    parens = parens
-                        .checked_sub(1)
-                        .ok_or_else(|| self.error(start, "unexpected right paren"))?;
+                    parens =
+                        parens.checked_sub(1).ok_or_else(|| self.error(start, "unexpected right paren"))?;
                     self.one(Kind::RightParen)
                 }
                 '|' => self.one(Kind::Pipe),
@@ -279,7 +280,9 @@ impl<'a> Lexer<'a> {
             Some("0x") => radix(&lower[2..], 16),
             Some("0o") => radix(&lower[2..], 8),
             Some("0b") => radix(&lower[2..], 2),
-            _ if lower.starts_with('0') && lower.len() > 1 && !lower.contains(['.', 'e']) => radix(&lower[1..], 8),
+            _ if lower.starts_with('0') && lower.len() > 1 && !lower.contains(['.', 'e']) => {
+                radix(&lower[1..], 8)
+            }
             _ => radix(&lower, 10),
         };
         if let Some(int) = int {

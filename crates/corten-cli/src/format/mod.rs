@@ -76,4 +76,4 @@ impl Template {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -205,7 +205,11 @@ impl Parser<'_> {
                 self.at += 1;
                 let at = self.tokens[self.at - 1].start;
                 let name = self.string("template clause")?;
-                let pipe = if self.peek() == Some(&Kind::Right) { None } else { Some(self.pipe("template clause")?) };
+                let pipe = if self.peek() == Some(&Kind::Right) {
+                    None
+                } else {
+                    Some(self.pipe("template clause")?)
+                };
                 self.right("template clause")?;
                 Ok(Some(Node::Template { name, pipe, at }))
             }
@@ -423,7 +427,9 @@ impl Parser<'_> {
         let mut expr = Expr { kind, start, end: self.tokens[self.at - 1].end };
         // `.A.B`, `$x.A`, `(…).A`: fields with nothing between.
         let mut names = Vec::new();
-        while let Some(Token { kind: Kind::Field(name), space_before: false, end, .. }) = self.tokens.get(self.at) {
+        while let Some(Token { kind: Kind::Field(name), space_before: false, end, .. }) =
+            self.tokens.get(self.at)
+        {
             names.push(name.clone());
             expr.end = *end;
             self.at += 1;

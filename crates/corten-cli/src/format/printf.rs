@@ -139,7 +139,13 @@ fn one(verb: char, value: &Value, spec: &Spec) -> String {
                 'X' => format!("{}{size:X}", prefix("0X")),
                 'o' => format!("{}{size:o}", prefix("0")),
                 'b' => format!("{size:b}"),
-                'c' => return u32::try_from(size).ok().and_then(char::from_u32).unwrap_or('\u{fffd}').to_string(),
+                'c' => {
+                    return u32::try_from(size)
+                        .ok()
+                        .and_then(char::from_u32)
+                        .unwrap_or('\u{fffd}')
+                        .to_string();
+                }
                 'U' => return format!("U+{size:04X}"),
                 'q' => {
                     let c = u32::try_from(size).ok().and_then(char::from_u32).unwrap_or('\u{fffd}');

@@ -98,11 +98,16 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const COLUMNS: Columns =
-        Columns { headers: &[("ID", "CONTAINER ID"), ("Names", "NAMES")], go_type: "*formatter.ContainerContext" };
+    const COLUMNS: Columns = Columns {
+        headers: &[("ID", "CONTAINER ID"), ("Names", "NAMES")],
+        go_type: "*formatter.ContainerContext",
+    };
 
     fn rows() -> Vec<Value> {
-        vec![json!({"ID": "0123456789ab", "Names": "web"}), json!({"ID": "ba9876543210", "Names": "a-long-name"})]
+        vec![
+            json!({"ID": "0123456789ab", "Names": "web"}),
+            json!({"ID": "ba9876543210", "Names": "a-long-name"}),
+        ]
     }
 
     #[test]

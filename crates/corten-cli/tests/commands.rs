@@ -1,0 +1,253 @@
+//! Every command but `run`: what it prints and what it asks of the engine.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{Call, corten, corten_with};
+use corten_cli::engine_api::{Import, Load, RemoveContainer};
+
+#[test]
+fn ps() {
+    assert_eq!(
+        corten(&["ps"]).stdout,
+        "CONTAINER ID   IMAGE     COMMAND                  CREATED         STATUS         PORTS     NAMES\n\
+         aaaaaaaaaaaa   busybox   \"sh -c 'while true; …\"   5 minutes ago   Up 4 minutes             web\n"
+    );
+    let got =
+        corten(&["container", "ls", "-a", "--format", "{{.Names}}|{{.State}}|{{.Status}}|{{.RunningFor}}"]);
+    assert_eq!(
+        got.stdout,
+        "web|running|Up 4 minutes|5 minutes ago\njob|exited|Exited (137) 2 hours ago|3 hours \
+         ago\nfresh|created|Created|25 hours ago\n"
+    );
+    for (args, want) in [
+        (&["-q"][..], "aaaaaaaaaaaa\n"),
+        (&["-aq"], "aaaaaaaaaaaa\nbbbbbbbbbbbb\ncccccccccccc\n"),
+        (&["-ln1", "--format={{.Names}}"], "web\n"),
+        (&["-n", "2", "--format={{.Names}}"], "web\njob\n"),
+        (&["-f", "status=exited", "--format={{.Names}}"], "job\n"),
+        (&["-af", "name=e", "--format={{.Names}}"], "web\nfresh\n"),
+        (&["-af", "name=^/job$", "--format={{.Names}}"], "job\n"),
+        (&["-f", "exited=137", "--format={{.Names}}"], "job\n"),
+        (&["-af", "before=web", "--format={{.Names}}"], "job\nfresh\n"),
+        (&["-af", "since=fresh", "-f", "id=b", "--format={{.Names}}"], "job\n"),
+        (&["-f", "ancestor=busybox:latest", "--format={{.Names}}"], "web\n"),
+        (&["-f", "label=com.example.team-name=b", "-q"], ""),
+        (&["--format", "{{.Label \"com.example.team-name\"}}{{.Label \"none\"}}"], "a\n"),
+        (
+            &["--format", "table {{json .Names}}\\t{{.Label \"com.example.team-name\"}}"],
+            "NAMES     team name\n\"web\"     a\n",
+        ),
+        (&["-s", "--format", "{{.Size}}"], "2.05kB (virtual 4.26MB)\n"),
+    ] {
+        let args: Vec<&str> = ["ps"].iter().chain(args).copied().collect();
+        let got = corten(&args);
+        assert_eq!((got.stdout.as_str(), got.code), (want, 0), "{args:?}: {}", got.stderr);
+    }
+    let json = corten(&["ps", "--format", "json"]).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json.as_object().unwrap().len(), 14);
+    assert_eq!(json["Labels"], "com.example.team-name=a");
+    let got = corten(&["ps", "--format", "{{.Nope"]);
+    assert_eq!(
+        (got.code, got.stderr.as_str()),
+        (1, "error: template parsing error: template: :1: unclosed action\n")
+    );
+    assert!(corten(&["ps", "-f", "wat=1"]).stderr.starts_with("error: invalid filter 'wat'\n"));
+    assert!(corten(&["ps", "x"]).stderr.starts_with("error: 'corten ps' accepts no arguments"));
+}
+
+#[test]
+fn images() {
+    assert_eq!(
+        corten(&["images"]).stdout,
+        "REPOSITORY   TAG       IMAGE ID       CREATED       SIZE\n\
+         busybox      latest    dddddddddddd   2 weeks ago   4.26MB\n\
+         debian       latest    eeeeeeeeeeee   2 weeks ago   117MB\n\
+         <none>       <none>    ffffffffffff   2 weeks ago   12B\n"
+    );
+    for (args, want) in [
+        (&["-q"][..], "dddddddddddd\neeeeeeeeeeee\nffffffffffff\n"),
+        (&["-q", "deb*"], "eeeeeeeeeeee\n"),
+        (&["-q", "busybox:latest"], "dddddddddddd\n"),
+        (&["-q", "busybox:1"], ""),
+        (&["-qf", "dangling=true"], "ffffffffffff\n"),
+        (&["-qf", "reference=*box"], "dddddddddddd\n"),
+        (&["--format", "{{.Repository}}:{{.Tag}} {{.Size}}", "busybox"], "busybox:latest 4.26MB\n"),
+    ] {
+        let args: Vec<&str> = ["images"].iter().chain(args).copied().collect();
+        assert_eq!(corten(&args).stdout, want, "{args:?}");
+    }
+    assert!(corten(&["image", "ls", "--tree"]).stderr.contains("--tree is refused"));
+}
+
+#[test]
+fn rm_goes_on_after_a_failure() {
+    let got = corten(&["rm", "-fv", "a", "nope", "b", "nada"]);
+    assert_eq!((got.code, got.stdout.as_str()), (1, "a\nb\n"));
+    assert_eq!(got.stderr, "error: No such container: nope\nerror: No such container: nada\n");
+    let options = RemoveContainer { force: true, volumes: true };
+    assert!(got.calls.contains(&Call::RemoveContainer("b".into(), options)));
+    let got = corten(&["rm"]);
+    assert_eq!(got.code, 1);
+    assert!(got.stderr.starts_with("error: 'corten rm' requires at least 1 argument\n"), "{}", got.stderr);
+    assert_eq!(corten(&["rmi", "busybox"]).stdout, "Untagged: busybox:latest\nDeleted: sha256:dd\n");
+}
+
+#[test]
+fn import_and_load() {
+    let got = corten(&["import", "-c", "CMD sh", "--message=m", "-", "base:1"]);
+    assert_eq!(got.stdout, "sha256:dd\n");
+    let want = Import {
+        reference: Some("base:1".into()),
+        changes: vec!["CMD sh".into()],
+        message: Some("m".into()),
+        ..Import::default()
+    };
+    assert_eq!(got.calls.last(), Some(&Call::Import(want)));
+    assert!(
+        corten(&["import", "https://x/y.tar"])
+            .stderr
+            .contains("curl -fsSL https://x/y.tar | corten import -")
+    );
+    let got = corten(&["load", "-qi", "/x.tar", "--platform=linux/amd64"]);
+    assert_eq!(got.stdout, "Loaded image: busybox:latest\nLoaded image ID: sha256:ee\n");
+    let want = Load { input: Some("/x.tar".into()), platforms: vec!["linux/amd64".into()], quiet: true };
+    assert_eq!(got.calls.last(), Some(&Call::Load(want)));
+}
+
+#[test]
+fn inspect() {
+    let got = corten(&["inspect", "web", "nope", "busybox"]);
+    assert_eq!((got.code, got.stderr.as_str()), (1, "error: No such object: nope\n"));
+    assert!(got.stdout.starts_with("[\n    {\n        \"Id\": \"aa\",\n"), "{}", got.stdout);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&got.stdout).unwrap().as_array().unwrap().len(), 2);
+    assert_eq!(corten(&["inspect", "nope"]).stdout, "[]\n");
+    assert_eq!(corten(&["inspect", "-f", "{{.State.Pid}}", "web"]).stdout, "7\n");
+    assert_eq!(corten(&["inspect", "-sf", "{{.SizeRw}}", "web"]).stdout, "1\n");
+    assert_eq!(
+        corten(&["inspect", "-f", "json", "busybox"]).stdout,
+        "{\"Id\":\"sha256:dd\",\"RepoTags\":[\"busybox:latest\"]}\n"
+    );
+    assert_eq!(corten(&["inspect", "--type", "image", "web"]).stderr, "error: No such image: web\n");
+    assert_eq!(corten(&["container", "inspect", "busybox"]).stderr, "error: No such container: busybox\n");
+    assert_eq!(corten(&["image", "inspect", "web"]).stderr, "error: No such image: web\n");
+    let got = corten(&["inspect", "-f", "{{.Nope}}", "web"]);
+    let want = "error: template parsing error: template: :1:2: executing \"\" at <.Nope>: map has no entry for key \
+                \"Nope\"\n";
+    assert_eq!((got.code, got.stderr.as_str()), (1, want));
+}
+
+#[test]
+fn the_rest() {
+    assert_eq!(corten(&["--version"]).stdout, format!("Corten version {}\n", corten_cli::VERSION));
+    assert_eq!(
+        corten(&["version", "-f", "{{.Server.Version}}"]).stdout,
+        format!("{}\n", corten_cli::VERSION)
+    );
+    let info = "Features:\n Idmapped Mounts: true\nKernel Version: 6.18\nWarnings: a b\n";
+    assert_eq!(corten(&["info"]).stdout, info);
+    assert_eq!(corten(&["system", "info", "-f", "{{.KernelVersion}}"]).stdout, "6.18\n");
+    let got = corten(&["--root", "/a", "--run-root=/b", "-D", "ps", "-q"]);
+    match got.calls.first() {
+        Some(Call::Open(options)) => {
+            assert_eq!(options.root.as_deref(), Some("/a".as_ref()));
+            assert_eq!((options.run_root.as_deref(), options.debug), (Some("/b".as_ref()), true));
+        }
+        other => panic!("{other:?}"),
+    }
+    let got = corten_with(&["ps", "-q"], &[("CORTEN_ROOT", "/env")]);
+    assert!(matches!(&got.calls[0], Call::Open(o) if o.root.as_deref() == Some("/env".as_ref())));
+    for (args, want) in [
+        (&["foo"][..], "error: corten: 'foo' is not a corten command.\nSee 'corten --help'.\n"),
+        (
+            &["imges"],
+            "error: corten: 'imges' is not a corten command.\n  hint: did you mean `corten images`?\nSee 'corten --help'.\n",
+        ),
+        (
+            &["container", "lss"],
+            "error: corten: unknown command: corten container lss\n  hint: did you mean `corten container ls`?\nSee 'corten container --help'.\n",
+        ),
+        (
+            &["-H", "tcp://x", "ps"],
+            "error: -H is refused: there is no daemon to talk to\nSee 'corten --help'.\n",
+        ),
+        (&["--what"], "error: unknown flag: --what\nSee 'corten --help'.\n"),
+    ] {
+        assert_eq!(corten(args).stderr, want, "{args:?}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = corten(&["completion", shell]).stdout;
+        assert!(script.contains("cap-add") && script.contains("image"), "{shell}");
+    }
+    assert_eq!(corten(&["completion", "tcsh"]).code, 1);
+}
+
+/// The help of every command, as it is read.
+#[test]
+fn help_texts() {
+    let mut all = String::new();
+    let mut add = |args: &[&str]| {
+        let got = corten(args);
+        assert_eq!((got.code, got.stderr.as_str()), (0, ""), "{args:?}");
+        all.push_str(&format!("$ corten {}\n{}\n", args.join(" "), got.stdout));
+        got.stdout
+    };
+    let root = add(&["--help"]);
+    assert_eq!(corten(&[]).stdout, root);
+    assert_eq!(corten(&["help"]).stdout, root);
+    for command in ["container", "image", "system"] {
+        add(&[command, "--help"]);
+    }
+    for command in [
+        "completion",
+        "help",
+        "images",
+        "import",
+        "info",
+        "inspect",
+        "load",
+        "ps",
+        "rm",
+        "rmi",
+        "run",
+        "version",
+    ] {
+        let text = add(&[command, "--help"]);
+        assert_eq!(corten(&["help", command]).stdout, text);
+    }
+    add(&["container", "inspect", "-h"]);
+    add(&["image", "inspect", "-h"]);
+    insta::assert_snapshot!("help", all);
+}
+
+/// Every flag that docker 28.2.2 has for these commands is known, with its shorthand and its kind.
+#[test]
+fn dockers_flags() {
+    let tree = corten_cli::command_tree();
+    let mut checked = 0;
+    for line in include_str!("data/docker-28.2.2-flags.tsv").lines().skip(1) {
+        let (path, flags) = line.split_once('\t').unwrap();
+        let command = path.split(' ').fold(&tree, |at, word| {
+            at.get_subcommands().find(|c| c.get_name() == word).unwrap_or_else(|| panic!("no command {path}"))
+        });
+        for flag in flags.split(' ').filter(|flag| !flag.is_empty()) {
+            let (names, value) = flag.split_once('=').unwrap_or((flag, ""));
+            let (short, long) = names.split_once(',').unwrap_or(("", names));
+            let arg = command
+                .get_arguments()
+                .find(|arg| arg.get_long() == long.strip_prefix("--"))
+                .unwrap_or_else(|| panic!("{path} lacks {flag}"));
+            assert_eq!(arg.get_short(), short.chars().nth(1), "{path} {flag}");
+            let needs_value = arg.get_num_args().is_none_or(|range| range.min_values() > 0);
+            assert_eq!(needs_value, !value.is_empty(), "{path} {flag}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 250, "{checked}");
+    // And no two commands share a name.
+    let names: Vec<_> = tree.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    tree.debug_assert();
+}

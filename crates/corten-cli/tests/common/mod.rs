@@ -1,0 +1,179 @@
+//! An engine that remembers what it was asked, and a command line run against it.
+
+// Each test program uses its own part of this.
+#![allow(dead_code)]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::rc::Rc;
+
+use corten_cli::context::Context;
+use corten_cli::engine_api::*;
+use corten_cli::report::{NOT_FOUND, Report};
+use corten_engine::config::Config;
+use serde_json::{Value, json};
+
+/// Noon of a day in 2024.
+pub const NOW_S: i64 = 1_709_208_000;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Call {
+    Open(EngineOptions),
+    Run(Box<Config>, RunOptions),
+    RemoveContainer(String, RemoveContainer),
+    RemoveImage(String, RemoveImage),
+    Import(Import),
+    Load(Load),
+    Internal(Vec<OsString>),
+}
+
+struct Fake(Rc<RefCell<Vec<Call>>>);
+
+impl Engine for Fake {
+    fn run(&mut self, config: Config, options: RunOptions) -> Result<RunOutcome, Report> {
+        let (detach, explain) = (options.detach, options.explain);
+        let command = config.command.first().cloned();
+        self.0.borrow_mut().push(Call::Run(Box::new(config), options));
+        match command.as_deref() {
+            Some("no-such-command") => {
+                Err(Report::user("cannot start: no-such-command: not found").status(NOT_FOUND))
+            }
+            Some("exit-3") => Ok(RunOutcome::Exited(3)),
+            Some("broken") => Err(Report::host("cannot start container")),
+            _ if explain => Ok(RunOutcome::Explained("unshare -m\n".into())),
+            _ if detach => Ok(RunOutcome::Started("0123456789abcdef".repeat(4))),
+            _ => Ok(RunOutcome::Exited(0)),
+        }
+    }
+
+    fn containers(&mut self, size: bool) -> Result<Vec<ContainerSummary>, Report> {
+        let one = |id: char, name: &str, state, age_s| ContainerSummary {
+            id: id.to_string().repeat(64),
+            name: name.into(),
+            image: "busybox".into(),
+            image_id: format!("sha256:{}", "f".repeat(64)),
+            command: "sh -c 'while true; do sleep 1; done'".into(),
+            created_s: NOW_S - age_s,
+            state,
+            labels: BTreeMap::from([("com.example.team-name".into(), "a".into())]),
+            networks: vec!["none".into()],
+            size_rw_bytes: size.then_some(2_048),
+            size_root_bytes: size.then_some(4_262_000),
+            ..ContainerSummary::default()
+        };
+        Ok(vec![
+            one('a', "web", ContainerState::Running { started_s: NOW_S - 290 }, 300),
+            one('b', "job", ContainerState::Exited { code: 137, finished_s: NOW_S - 7200 }, 9000),
+            one('c', "fresh", ContainerState::Created, 90_000),
+        ])
+    }
+
+    fn remove_container(&mut self, name: &str, options: RemoveContainer) -> Result<(), Report> {
+        if name == "nope" || name == "nada" {
+            return Err(Report::user(format!("No such container: {name}")));
+        }
+        self.0.borrow_mut().push(Call::RemoveContainer(name.into(), options));
+        Ok(())
+    }
+
+    fn images(&mut self) -> Result<Vec<ImageSummary>, Report> {
+        let one = |id: char, repository: Option<&str>, size_bytes| ImageSummary {
+            id: format!("sha256:{}", id.to_string().repeat(64)),
+            repository: repository.map(Into::into),
+            tag: repository.map(|_| "latest".into()),
+            digest: None,
+            created_s: NOW_S - 86_400 * 20,
+            size_bytes,
+            labels: BTreeMap::new(),
+            containers: None,
+        };
+        Ok(vec![
+            one('d', Some("busybox"), 4_262_000),
+            one('e', Some("debian"), 117_300_000),
+            one('f', None, 12),
+        ])
+    }
+
+    fn remove_image(&mut self, reference: &str, options: &RemoveImage) -> Result<Vec<ImageRemoval>, Report> {
+        self.0.borrow_mut().push(Call::RemoveImage(reference.into(), options.clone()));
+        Ok(vec![
+            ImageRemoval::Untagged(format!("{reference}:latest")),
+            ImageRemoval::Deleted("sha256:dd".into()),
+        ])
+    }
+
+    fn import(&mut self, request: Import) -> Result<String, Report> {
+        self.0.borrow_mut().push(Call::Import(request));
+        Ok("sha256:dd".into())
+    }
+
+    fn load(&mut self, request: Load) -> Result<Vec<Loaded>, Report> {
+        self.0.borrow_mut().push(Call::Load(request));
+        Ok(vec![Loaded::Tagged("busybox:latest".into()), Loaded::Untagged("sha256:ee".into())])
+    }
+
+    fn inspect_container(&mut self, name: &str, size: bool) -> Result<Option<Value>, Report> {
+        Ok((name == "web").then(|| json!({"Id": "aa", "State": {"Pid": 7}, "SizeRw": size.then_some(1)})))
+    }
+
+    fn inspect_image(&mut self, name: &str, _: Option<&str>) -> Result<Option<Value>, Report> {
+        Ok((name == "busybox").then(|| json!({"Id": "sha256:dd", "RepoTags": ["busybox:latest"]})))
+    }
+
+    fn info(&mut self) -> Result<Value, Report> {
+        Ok(json!({"KernelVersion": "6.18", "Features": {"IdmappedMounts": true}, "Warnings": ["a", "b"]}))
+    }
+
+    fn internal(&mut self, args: Vec<OsString>) -> Result<u8, Report> {
+        self.0.borrow_mut().push(Call::Internal(args));
+        Ok(7)
+    }
+}
+
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: u8,
+    pub stdout: String,
+    pub stderr: String,
+    pub calls: Vec<Call>,
+}
+
+impl Outcome {
+    /// What `run` handed to the engine.
+    #[track_caller]
+    pub fn ran(&self) -> (&Config, &RunOptions) {
+        match self.calls.last() {
+            Some(Call::Run(config, options)) => (config, options),
+            _ => panic!("nothing was run: {self:?}"),
+        }
+    }
+}
+
+pub fn corten(args: &[&str]) -> Outcome {
+    corten_with(args, &[])
+}
+
+pub fn corten_with(args: &[&str], env: &[(&str, &str)]) -> Outcome {
+    corten_at(args, env, false)
+}
+
+pub fn corten_at(args: &[&str], env: &[(&str, &str)], terminal: bool) -> Outcome {
+    let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+    let calls = Rc::new(RefCell::new(Vec::new()));
+    let open = |options: &EngineOptions| -> Result<Box<dyn Engine>, Report> {
+        calls.borrow_mut().push(Call::Open(options.clone()));
+        Ok(Box::new(Fake(calls.clone())))
+    };
+    let lookup = |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut cx = Context::new(&mut stdout, &mut stderr, &lookup, &open);
+    cx.now_s = NOW_S;
+    cx.columns = 100;
+    cx.stdin_is_terminal = terminal;
+    let code = corten_cli::run(&args, &mut cx);
+    drop(cx);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let calls = calls.take();
+    Outcome { code, stdout: text(stdout), stderr: text(stderr), calls }
+}
