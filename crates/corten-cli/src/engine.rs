@@ -13,8 +13,8 @@ use corten_store::{ImportOptions, Store, StoreError};
 use serde_json::{Value, json};
 
 use crate::engine_api::{
-    ContainerState, ContainerSummary, Engine, EngineOptions, ImageRemoval, ImageSummary, Import, Load, Loaded,
-    RemoveContainer, RemoveImage, RunOptions, RunOutcome,
+    ContainerState, ContainerSummary, Engine, EngineOptions, ImageRemoval, ImageSummary, Import, Load,
+    Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome,
 };
 use crate::report::{ENGINE_FAILED, Kind, Report};
 
@@ -132,7 +132,8 @@ fn network(networks: &[corten_engine::config::NetworkAttachment]) -> String {
 /// The part of Docker's container document that is known here.
 fn document(container: Container) -> Value {
     let Container { record, state } = container;
-    let time = |ns: u128| if ns == 0 { "0001-01-01T00:00:00Z".to_owned() } else { corten_engine::rfc3339(ns) };
+    let time =
+        |ns: u128| if ns == 0 { "0001-01-01T00:00:00Z".to_owned() } else { corten_engine::rfc3339(ns) };
     let status = match state.status {
         Status::Created => "created",
         Status::Running => "running",
@@ -237,26 +238,41 @@ impl Engine for LocalEngine {
         Err(Self::not_there("the list of images"))
     }
 
-    fn remove_image(&mut self, _reference: &str, _options: &RemoveImage) -> Result<Vec<ImageRemoval>, Report> {
+    fn remove_image(
+        &mut self,
+        _reference: &str,
+        _options: &RemoveImage,
+    ) -> Result<Vec<ImageRemoval>, Report> {
         Err(Self::not_there("the removal of images"))
     }
 
     fn import(&mut self, request: Import) -> Result<String, Report> {
         let reference = match &request.reference {
             None => None,
-            Some(text) => Some(text.parse().map_err(|error: corten_oci::ReferenceError| Report::user(error.to_string()))?),
+            Some(text) => Some(
+                text.parse().map_err(|error: corten_oci::ReferenceError| Report::user(error.to_string()))?,
+            ),
         };
         let platform = match &request.platform {
             None => None,
-            Some(text) => Some(text.parse().map_err(|error: corten_oci::platform::PlatformError| Report::user(error.to_string()))?),
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|error: corten_oci::platform::PlatformError| Report::user(error.to_string()))?,
+            ),
         };
-        let options =
-            ImportOptions { reference, changes: request.changes, message: request.message, platform, ..Default::default() };
+        let options = ImportOptions {
+            reference,
+            changes: request.changes,
+            message: request.message,
+            platform,
+            ..Default::default()
+        };
         let input: Box<dyn Read + Send> = match &request.file {
             None => Box::new(std::io::stdin()),
-            Some(path) => Box::new(File::open(path).map_err(|error| {
-                Report::user(format!("cannot open {}", path.display())).cause(error)
-            })?),
+            Some(path) => Box::new(
+                File::open(path)
+                    .map_err(|error| Report::user(format!("cannot open {}", path.display())).cause(error))?,
+            ),
         };
         let image = self.store()?.import(input, &options).map_err(|error| store_report(&error))?;
         Ok(image.id.to_string())
@@ -277,7 +293,10 @@ impl Engine for LocalEngine {
     fn inspect_image(&mut self, name: &str, platform: Option<&str>) -> Result<Option<Value>, Report> {
         let platform = match platform {
             None => None,
-            Some(text) => Some(text.parse().map_err(|error: corten_oci::platform::PlatformError| Report::user(error.to_string()))?),
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|error: corten_oci::platform::PlatformError| Report::user(error.to_string()))?,
+            ),
         };
         let image = match self.store()?.resolve(name, platform.as_ref()) {
             Ok(image) => image,

@@ -43,7 +43,9 @@ pub enum EngineError {
         id: String,
     },
     /// It runs and was not to be forced.
-    #[error("cannot remove container \"/{0}\": container is running: stop the container before removing or force remove")]
+    #[error(
+        "cannot remove container \"/{0}\": container is running: stop the container before removing or force remove"
+    )]
     Running(String),
     /// What was asked for cannot be done (yet) here.
     #[error("{what} is refused: {why}")]

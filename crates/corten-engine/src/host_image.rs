@@ -17,21 +17,72 @@ use crate::error::{At, EngineError};
 
 /// Trees of programs; a link (merged /usr) stays a link.
 const TREES: [&str; 10] = [
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/apt",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/var/lib/dpkg",
+    "/var/lib/rpm",
+    "/var/lib/apt",
 ];
 /// What of /etc programs need.
 const ETC: [&str; 36] = [
-    "alternatives", "apt", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "debian_version", "default",
-    "deluser.conf", "adduser.conf", "dpkg", "environment", "gai.conf", "group", "host.conf", "inputrc", "issue",
-    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "login.defs", "machine-info", "magic", "mime.types",
-    "nsswitch.conf", "os-release", "passwd", "perl", "pki", "profile", "protocols", "python3", "services", "shells",
-    "skel", "ssl",
+    "alternatives",
+    "apt",
+    "bash.bashrc",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "debian_version",
+    "default",
+    "deluser.conf",
+    "adduser.conf",
+    "dpkg",
+    "environment",
+    "gai.conf",
+    "group",
+    "host.conf",
+    "inputrc",
+    "issue",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "login.defs",
+    "machine-info",
+    "magic",
+    "mime.types",
+    "nsswitch.conf",
+    "os-release",
+    "passwd",
+    "perl",
+    "pki",
+    "profile",
+    "protocols",
+    "python3",
+    "services",
+    "shells",
+    "skel",
+    "ssl",
 ];
 /// Directories that every system has.
 const EMPTY: [(&str, u32); 14] = [
-    ("dev", 0o755), ("home", 0o755), ("media", 0o755), ("mnt", 0o755), ("opt", 0o755), ("proc", 0o555),
-    ("root", 0o700), ("run", 0o755), ("srv", 0o755), ("sys", 0o555), ("tmp", 0o1777), ("var/tmp", 0o1777),
-    ("var/log", 0o755), ("var/cache/apt/archives/partial", 0o755),
+    ("dev", 0o755),
+    ("home", 0o755),
+    ("media", 0o755),
+    ("mnt", 0o755),
+    ("opt", 0o755),
+    ("proc", 0o555),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("srv", 0o755),
+    ("sys", 0o555),
+    ("tmp", 0o1777),
+    ("var/tmp", 0o1777),
+    ("var/log", 0o755),
+    ("var/cache/apt/archives/partial", 0o755),
 ];
 /// No single file of /etc that is copied is larger.
 const MAX_ETC_FILE: u64 = 8 << 20;
@@ -132,12 +183,14 @@ fn whiteout(tree: &Path, hidden: &Path, path: &Path) -> Result<(), EngineError> 
                 let like = fs::metadata(tree.join(&relative)).at("stat", tree.join(&relative))?;
                 fs::create_dir(&place).at("mkdir", &place)?;
                 std::os::unix::fs::chown(&place, Some(like.uid()), Some(like.gid())).at("chown", &place)?;
-                fs::set_permissions(&place, fs::Permissions::from_mode(like.mode() & 0o7777)).at("chmod", &place)?;
+                fs::set_permissions(&place, fs::Permissions::from_mode(like.mode() & 0o7777))
+                    .at("chmod", &place)?;
             }
         }
         if relative.as_os_str().is_empty() {
             let like = fs::metadata(tree).at("stat", tree)?;
-            fs::set_permissions(hidden, fs::Permissions::from_mode(like.mode() & 0o7777)).at("chmod", hidden)?;
+            fs::set_permissions(hidden, fs::Permissions::from_mode(like.mode() & 0o7777))
+                .at("chmod", hidden)?;
         }
     }
     let place = hidden.join(path);

@@ -32,7 +32,10 @@ impl Lease {
         for step in 0..BLOCKS {
             let block = (start + step) % BLOCKS;
             let first_id = FIRST_ID + block * BLOCK;
-            if taken.iter().any(|&(from, count)| from < first_id + BLOCK && first_id < from.saturating_add(count)) {
+            if taken
+                .iter()
+                .any(|&(from, count)| from < first_id + BLOCK && first_id < from.saturating_add(count))
+            {
                 continue;
             }
             let path = dirs.leases().join(block.to_string());

@@ -82,7 +82,8 @@ impl Monitor {
     /// A session of its own, nothing of the starter's left open, and the lock that says that it lives.
     fn detach(&self) -> Result<OwnedFd, EngineError> {
         rustix::process::setsid().at("setsid", "")?;
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).at("open", "/dev/null")?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .at("open", "/dev/null")?;
         for number in 0..3 {
             corten_sys::fd::place(null.as_fd(), number).at("dup2", "/dev/null")?;
         }
@@ -112,9 +113,11 @@ impl Monitor {
         let (out, out_end) = self.fifo(&live.join("stdout"))?;
         let (err, err_end) = self.fifo(&live.join("stderr"))?;
         let (input, input_end) = if self.interactive {
-            let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("pipe", "stdin")?;
+            let (read, write) =
+                rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("pipe", "stdin")?;
             if let Some(owner) = self.owner {
-                rustix::fs::fchown(&read, Some(rustix::fs::Uid::from_raw(owner)), None).at("fchown", "stdin")?;
+                rustix::fs::fchown(&read, Some(rustix::fs::Uid::from_raw(owner)), None)
+                    .at("fchown", "stdin")?;
             }
             (Some(write), read)
         } else {
@@ -139,7 +142,8 @@ impl Monitor {
         }
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let read = rustix::fs::open(path, flags, Mode::empty()).at("open", path)?;
-        let write = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at("open", path)?;
+        let write =
+            rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at("open", path)?;
         if let Some(owner) = self.owner {
             // `> /dev/stdout` opens it again, as the container's user.
             rustix::fs::fchown(&write, Some(rustix::fs::Uid::from_raw(owner)), None).at("fchown", path)?;
@@ -155,7 +159,10 @@ impl Monitor {
         let mut pending = Vec::new();
         loop {
             let (ended, heard, writable) = {
-                let mut fds = vec![PollFd::new(&started.child.pidfd, PollFlags::IN), PollFd::new(&streams.stdout, PollFlags::IN)];
+                let mut fds = vec![
+                    PollFd::new(&started.child.pidfd, PollFlags::IN),
+                    PollFd::new(&streams.stdout, PollFlags::IN),
+                ];
                 if let Some(err) = &streams.stderr {
                     fds.push(PollFd::new(err, PollFlags::IN));
                 }

@@ -140,7 +140,8 @@ pub(crate) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>,
 
 /// Writes a record or state whole or not at all; `durable` if it must outlive a power cut.
 pub(crate) fn write(path: &Path, value: &impl Serialize, durable: bool) -> Result<(), EngineError> {
-    let damaged = |error: serde_json::Error| EngineError::Record { path: path.into(), reason: error.to_string() };
+    let damaged =
+        |error: serde_json::Error| EngineError::Record { path: path.into(), reason: error.to_string() };
     let text = serde_json::to_vec(value).map_err(damaged)?;
     let beside = path.with_extension("new");
     let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC;
@@ -154,8 +155,9 @@ pub(crate) fn write(path: &Path, value: &impl Serialize, durable: bool) -> Resul
     }
     rustix::fs::rename(&beside, path).at("rename", path)?;
     if durable && let Some(parent) = path.parent() {
-        let dir = rustix::fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .at("open", parent)?;
+        let dir =
+            rustix::fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .at("open", parent)?;
         rustix::fs::fsync(&dir).at("fsync", parent)?;
     }
     Ok(())

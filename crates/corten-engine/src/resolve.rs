@@ -6,8 +6,8 @@ use corten_cgroup::resources::{BlockIo, Cpu, Memory, Pids};
 use corten_cgroup::{CgroupPath, DeviceKind as CgroupDevice, DeviceRule};
 use corten_runtime::plan::sysctl_namespace;
 use corten_runtime::spec::{
-    Bind, BindIds, Capabilities, CgroupSpec, Dev, DeviceNode, IdMaps, Mount, MountSource, Namespace, Namespaces,
-    Overlay, Process, Rlimit, Root, RootSource, Seccomp, Spec, User, UserNamespace,
+    Bind, BindIds, Capabilities, CgroupSpec, Dev, DeviceNode, IdMaps, Mount, MountSource, Namespace,
+    Namespaces, Overlay, Process, Rlimit, Root, RootSource, Seccomp, Spec, User, UserNamespace,
 };
 use corten_sys::caps::CapSet;
 use corten_sys::mount::attr;
@@ -15,8 +15,8 @@ use corten_sys::mount::attr;
 use crate::config::device::DeviceKind;
 use crate::config::mount::{self as wanted, BindRecursive, Idmap, Propagation};
 use crate::config::{
-    CapabilityArg, Config, HostAddress, Init, IpcMode, NetworkMode, PidMode, Seccomp as SeccompChoice, UsernsMode,
-    UtsMode,
+    CapabilityArg, Config, HostAddress, Init, IpcMode, NetworkMode, PidMode, Seccomp as SeccompChoice,
+    UsernsMode, UtsMode,
 };
 use crate::error::{At, EngineError};
 use crate::lease::BLOCK;
@@ -25,12 +25,33 @@ const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 const DEFAULT_SHM_BYTES: u64 = 64 << 20;
 /// Docker's fourteen (field notes, "Default caps").
 const DEFAULT_CAPS: [&str; 14] = [
-    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP",
-    "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "MKNOD",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
 ];
 const MASKED: [&str; 12] = [
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
@@ -61,9 +82,14 @@ pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
         match &network.mode {
             NetworkMode::Default | NetworkMode::None | NetworkMode::Host => {}
             NetworkMode::Bridge => {
-                return refuse("--network bridge", "there are no bridge networks yet; use --network none or host");
+                return refuse(
+                    "--network bridge",
+                    "there are no bridge networks yet; use --network none or host",
+                );
             }
-            NetworkMode::Container(_) => return refuse("--network container:…", "joining another container is not there yet"),
+            NetworkMode::Container(_) => {
+                return refuse("--network container:…", "joining another container is not there yet");
+            }
             NetworkMode::Named(name) => {
                 return refuse(&format!("--network {name}"), "there are no user-defined networks yet");
             }
@@ -116,7 +142,10 @@ pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
 }
 
 /// The command as it is executed: entrypoint and arguments, each the user's or the image's.
-pub(crate) fn command(config: &Config, image: Option<&corten_oci::ImageConfig>) -> Result<Vec<String>, EngineError> {
+pub(crate) fn command(
+    config: &Config,
+    image: Option<&corten_oci::ImageConfig>,
+) -> Result<Vec<String>, EngineError> {
     let image = image.map(|image| &image.config);
     let entrypoint = match &config.entrypoint {
         Some(own) => own.clone(),
@@ -130,13 +159,21 @@ pub(crate) fn command(config: &Config, image: Option<&corten_oci::ImageConfig>) 
     let args: Vec<String> = entrypoint.into_iter().chain(arguments).collect();
     if args.is_empty() {
         let shell = config.image == "host";
-        return if shell { Ok(vec!["sh".to_owned()]) } else { Err(EngineError::refused("the start", "no command specified")) };
+        return if shell {
+            Ok(vec!["sh".to_owned()])
+        } else {
+            Err(EngineError::refused("the start", "no command specified"))
+        };
     }
     Ok(args)
 }
 
 /// The environment: PATH, the host name, the image's, the user's; a later one of a name wins.
-pub(crate) fn environment(config: &Config, image: Option<&corten_oci::ImageConfig>, hostname: &str) -> Vec<String> {
+pub(crate) fn environment(
+    config: &Config,
+    image: Option<&corten_oci::ImageConfig>,
+    hostname: &str,
+) -> Vec<String> {
     let mut env = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
     if config.tty {
         env.push("TERM=xterm".to_owned());
@@ -148,7 +185,12 @@ pub(crate) fn environment(config: &Config, image: Option<&corten_oci::ImageConfi
     };
     if let Some(image) = image {
         // An entry without `=` means nothing; it never takes a variable from the host (CVE-2026-57231).
-        image.config.env.iter().filter(|entry| entry.contains('=')).for_each(|entry| set(name_of(entry), Some(entry.clone())));
+        image
+            .config
+            .env
+            .iter()
+            .filter(|entry| entry.contains('='))
+            .for_each(|entry| set(name_of(entry), Some(entry.clone())));
     }
     for variable in &config.env {
         let entry = variable.value.as_ref().map(|value| format!("{}={value}", variable.name));
@@ -233,7 +275,12 @@ fn init(config: &Config, args: &[String]) -> bool {
     }
 }
 
-fn process(config: &Config, context: &Context<'_>, args: &[String], hostname: &str) -> Result<Process, EngineError> {
+fn process(
+    config: &Config,
+    context: &Context<'_>,
+    args: &[String],
+    hostname: &str,
+) -> Result<Process, EngineError> {
     let image = context.image.map(|image| &image.config);
     let bounding = capabilities(config)?;
     let workdir = config
@@ -330,11 +377,18 @@ fn seccomp(config: &Config, caps: CapSet) -> Result<Option<Seccomp>, EngineError
             &own
         }
     };
-    let native = if cfg!(target_arch = "x86_64") { corten_seccomp::Arch::X86_64 } else { corten_seccomp::Arch::Aarch64 };
+    let native = if cfg!(target_arch = "x86_64") {
+        corten_seccomp::Arch::X86_64
+    } else {
+        corten_seccomp::Arch::Aarch64
+    };
     let context = corten_seccomp::Context { caps: caps.0, native, kernel: kernel() };
-    let filter = corten_seccomp::compile(profile, &context).map_err(|error| EngineError::Seccomp(error.to_string()))?;
+    let filter = corten_seccomp::compile(profile, &context)
+        .map_err(|error| EngineError::Seccomp(error.to_string()))?;
     if filter.notify {
-        return Err(EngineError::Seccomp("SCMP_ACT_NOTIFY needs an agent, which `corten run` has none for".to_owned()));
+        return Err(EngineError::Seccomp(
+            "SCMP_ACT_NOTIFY needs an agent, which `corten run` has none for".to_owned(),
+        ));
     }
     let program = filter
         .program
@@ -362,7 +416,12 @@ fn filesystem(target: &str, kind: &str, options: String, attributes: u64) -> Mou
     }
 }
 
-fn mounts(config: &Config, context: &Context<'_>, hostname: &str, spec: &mut Spec) -> Result<(), EngineError> {
+fn mounts(
+    config: &Config,
+    context: &Context<'_>,
+    hostname: &str,
+    spec: &mut Spec,
+) -> Result<(), EngineError> {
     let quiet = attr::NOSUID | attr::NODEV | attr::NOEXEC;
     let sys_attributes = quiet | if config.privileged { 0 } else { attr::RDONLY };
     let mut list = context.image_mounts.clone();
@@ -502,7 +561,10 @@ fn hosts(config: &Config, hostname: &str) -> Result<String, EngineError> {
         match &entry.address {
             HostAddress::Ip(ip) => text += &format!("{ip}\t{}\n", entry.name),
             HostAddress::Gateway => {
-                return Err(EngineError::refused("--add-host …:host-gateway", "without a bridge there is no gateway"));
+                return Err(EngineError::refused(
+                    "--add-host …:host-gateway",
+                    "without a bridge there is no gateway",
+                ));
             }
         }
     }
@@ -516,7 +578,11 @@ fn hosts(config: &Config, hostname: &str) -> Result<String, EngineError> {
 fn resolv_conf(config: &Config) -> String {
     let host = config.networks.first().is_some_and(|network| network.mode == NetworkMode::Host);
     if config.dns.is_empty() && config.dns_search.is_empty() && config.dns_options.is_empty() {
-        return if host { std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default() } else { String::new() };
+        return if host {
+            std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
+        } else {
+            String::new()
+        };
     }
     let mut text: String = config.dns.iter().map(|ip| format!("nameserver {ip}\n")).collect();
     if !config.dns_search.is_empty() && config.dns_search != ["."] {
@@ -540,7 +606,10 @@ fn devices(config: &Config) -> Result<Vec<DeviceNode>, EngineError> {
             ));
         };
         if kind != 0o020_000 && kind != 0o060_000 {
-            return Err(EngineError::refused(format!("--device {}", device.host_path), "it is not a device node"));
+            return Err(EngineError::refused(
+                format!("--device {}", device.host_path),
+                "it is not a device node",
+            ));
         }
         nodes.push(DeviceNode {
             path: path.to_owned(),
@@ -559,7 +628,8 @@ fn devices(config: &Config) -> Result<Vec<DeviceNode>, EngineError> {
 fn sysctls(config: &Config, spec: &mut Spec) -> Result<(), EngineError> {
     if spec.namespaces.network == Namespace::New {
         // In a user namespace Docker's "0 2147483647" is EINVAL: ids beyond the block do not exist there.
-        let group_range = if spec.namespaces.user == UserNamespace::Host { "0 2147483647" } else { "0 65535" };
+        let group_range =
+            if spec.namespaces.user == UserNamespace::Host { "0 2147483647" } else { "0 65535" };
         for (name, value) in
             [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", group_range)]
         {
@@ -587,11 +657,15 @@ fn cgroup(config: &Config, context: &Context<'_>) -> Result<CgroupSpec, EngineEr
         .and_then(|parent| parent.join(context.id))
         .map_err(corten_cgroup::Error::from)?;
     let mut resources = corten_cgroup::Resources::default();
-    if wanted.memory_bytes.is_some() || wanted.memory_swap_bytes.is_some() || wanted.memory_reservation_bytes.is_some()
-        || wanted.memory_swappiness.is_some() || wanted.oom_kill_disable
+    if wanted.memory_bytes.is_some()
+        || wanted.memory_swap_bytes.is_some()
+        || wanted.memory_reservation_bytes.is_some()
+        || wanted.memory_swappiness.is_some()
+        || wanted.oom_kill_disable
     {
         // Docker: as much swap as memory, unless said otherwise.
-        let swap = wanted.memory_swap_bytes.or_else(|| wanted.memory_bytes.map(|memory| memory.saturating_mul(2)));
+        let swap =
+            wanted.memory_swap_bytes.or_else(|| wanted.memory_bytes.map(|memory| memory.saturating_mul(2)));
         resources.memory = Some(Memory {
             limit: wanted.memory_bytes,
             reservation: wanted.memory_reservation_bytes,
@@ -605,8 +679,13 @@ fn cgroup(config: &Config, context: &Context<'_>) -> Result<CgroupSpec, EngineEr
         Some(nano) => (Some(nano / 10_000), Some(100_000)),
         None => (wanted.cpu_quota_us, wanted.cpu_period_us.and_then(|period| u64::try_from(period).ok())),
     };
-    if quota.is_some() || period.is_some() || wanted.cpu_shares.is_some() || wanted.cpuset_cpus.is_some()
-        || wanted.cpuset_mems.is_some() || wanted.cpu_rt_runtime_us.is_some() || wanted.cpu_rt_period_us.is_some()
+    if quota.is_some()
+        || period.is_some()
+        || wanted.cpu_shares.is_some()
+        || wanted.cpuset_cpus.is_some()
+        || wanted.cpuset_mems.is_some()
+        || wanted.cpu_rt_runtime_us.is_some()
+        || wanted.cpu_rt_period_us.is_some()
     {
         resources.cpu = Some(Cpu {
             shares: wanted.cpu_shares,
@@ -631,14 +710,18 @@ fn cgroup(config: &Config, context: &Context<'_>) -> Result<CgroupSpec, EngineEr
 
 fn block_io(blkio: &crate::config::blkio::Blkio) -> Result<BlockIo, EngineError> {
     let _ = blkio;
-    Err(EngineError::refused("--blkio-weight and --device-read/write-bps/iops", "they are not wired to the cgroup yet"))
+    Err(EngineError::refused(
+        "--blkio-weight and --device-read/write-bps/iops",
+        "they are not wired to the cgroup yet",
+    ))
 }
 
 /// Deny all, then what every container has and what was asked for.
 fn device_rules(config: &Config) -> Result<Vec<DeviceRule>, EngineError> {
     let allow = |kind, major, minor, access| DeviceRule { allow: true, kind, major, minor, access };
     let all = corten_cgroup::Access::ALL;
-    let mut rules = vec![DeviceRule { allow: false, kind: CgroupDevice::All, major: None, minor: None, access: all }];
+    let mut rules =
+        vec![DeviceRule { allow: false, kind: CgroupDevice::All, major: None, minor: None, access: all }];
     // Any node may be made; only these may be used.
     for kind in [CgroupDevice::Char, CgroupDevice::Block] {
         rules.push(allow(kind, None, None, corten_cgroup::Access::MKNOD));
@@ -652,7 +735,12 @@ fn device_rules(config: &Config) -> Result<Vec<DeviceRule>, EngineError> {
         let kind =
             if stat.st_mode & 0o170_000 == 0o060_000 { CgroupDevice::Block } else { CgroupDevice::Char };
         let access = access(&node.access.to_string())?;
-        rules.push(allow(kind, Some(rustix::fs::major(stat.st_rdev)), Some(rustix::fs::minor(stat.st_rdev)), access));
+        rules.push(allow(
+            kind,
+            Some(rustix::fs::major(stat.st_rdev)),
+            Some(rustix::fs::minor(stat.st_rdev)),
+            access,
+        ));
     }
     for rule in &config.resources.device_cgroup_rules {
         let kind = match rule.kind {

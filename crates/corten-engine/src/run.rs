@@ -176,9 +176,9 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
         name: name.to_owned(),
         created_ns: record::now_ns(),
         image_id: image.as_ref().map_or_else(String::new, |image| image.id.to_string()),
-        layers: image.as_ref().map_or_else(Vec::new, |image| {
-            image.diff_ids().iter().map(ToString::to_string).collect()
-        }),
+        layers: image
+            .as_ref()
+            .map_or_else(Vec::new, |image| image.diff_ids().iter().map(ToString::to_string).collect()),
         args: spec.process.args.clone(),
         env: spec.process.env.clone(),
         user: match &spec.process.user {
@@ -230,7 +230,9 @@ struct Raw(Option<Termios>);
 impl Raw {
     fn make(wanted: bool) -> Self {
         let stdin = rustix::stdio::stdin();
-        let Some(before) = wanted.then(|| rustix::termios::tcgetattr(stdin).ok()).flatten() else { return Raw(None) };
+        let Some(before) = wanted.then(|| rustix::termios::tcgetattr(stdin).ok()).flatten() else {
+            return Raw(None);
+        };
         let mut raw = before.clone();
         raw.make_raw();
         let set = rustix::termios::tcsetattr(stdin, OptionalActions::Now, &raw);
@@ -254,13 +256,15 @@ impl Client {
             .without(signal::SIGPIPE)
             .without(signal::SIGTTIN)
             .without(signal::SIGTTOU);
-        let watched = if self.proxy || self.tty { watched } else { SignalSet::empty().with(signal::SIGWINCH) };
+        let watched =
+            if self.proxy || self.tty { watched } else { SignalSet::empty().with(signal::SIGWINCH) };
         let before = signal::set_mask(&watched);
         let signals = signal::signalfd(&watched).ok()?;
         let raw = Raw::make(self.tty && self.interactive);
         let mut input = self.interactive;
         let outcome = loop {
-            let mut fds = vec![PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+            let mut fds =
+                vec![PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
             let stdin = rustix::stdio::stdin();
             if input {
                 fds.push(PollFd::new(&stdin, PollFlags::IN));
