@@ -165,11 +165,11 @@ fn each(
 ) -> Result<u8, Report> {
     let mut failure: Option<Report> = None;
     for name in names {
-        if let Err(report) = act(cx, name) {
-            if let Some(earlier) = failure.replace(report) {
-                cx.stdout.flush()?;
-                earlier.print(cx.stderr, false)?;
-            }
+        if let Err(report) = act(cx, name)
+            && let Some(earlier) = failure.replace(report)
+        {
+            cx.stdout.flush()?;
+            earlier.print(cx.stderr, false)?;
         }
     }
     failure.map_or(Ok(0), Err)

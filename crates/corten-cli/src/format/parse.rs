@@ -93,6 +93,7 @@ pub(super) fn parse(source: &str) -> Result<Tree, TemplateError> {
 
 /// What a list of nodes ended with.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::enum_variant_names, reason = "`{{end}}` is the keyword's own name")]
 enum End {
     Eof,
     End,
