@@ -9,7 +9,7 @@ use corten_engine::config::{Config, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::record::Status;
 use corten_engine::{Dirs, EngineError, run};
-use corten_store::{ImportOptions, Store, StoreError};
+use corten_store::{ImportOptions, InUse, Removal, Store, StoreError};
 use serde_json::{Value, json};
 
 use crate::engine_api::{
@@ -120,6 +120,22 @@ fn summary(container: Container) -> ContainerSummary {
         networks: vec![network(&record.config.networks)],
         ..ContainerSummary::default()
     }
+}
+
+/// The second that an RFC 3339 time in UTC stands for.
+fn unix_seconds(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    // Days from a civil date, counted from 1 March so that the leap day comes last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
+        + (153 * month + 2) / 5
+        + day
+        - 1
+        - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 fn network(networks: &[corten_engine::config::NetworkAttachment]) -> String {
@@ -235,15 +251,56 @@ impl Engine for LocalEngine {
     }
 
     fn images(&mut self) -> Result<Vec<ImageSummary>, Report> {
-        Err(Self::not_there("the list of images"))
+        let images = self.store()?.images().map_err(|error| store_report(&error))?;
+        let containers = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
+        let mut rows = Vec::new();
+        for image in images {
+            let id = image.id.to_string();
+            let used = containers.iter().filter(|container| container.record.image_id == id).count();
+            let row = ImageSummary {
+                id,
+                digest: Some(image.manifest_digest.to_string()),
+                created_s: image.config.created.as_deref().and_then(unix_seconds).unwrap_or(0),
+                size_bytes: image.size_bytes.unwrap_or(0),
+                labels: image.config.config.labels.clone(),
+                containers: u32::try_from(used).ok(),
+                ..ImageSummary::default()
+            };
+            if image.names.is_empty() {
+                rows.push(row.clone());
+            }
+            for name in &image.names {
+                let familiar = name.familiar();
+                let (repository, tag) = familiar.rsplit_once(':').unwrap_or((&familiar, "latest"));
+                rows.push(ImageSummary {
+                    repository: Some(repository.to_owned()),
+                    tag: Some(tag.to_owned()),
+                    ..row.clone()
+                });
+            }
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.created_s));
+        Ok(rows)
     }
 
-    fn remove_image(
-        &mut self,
-        _reference: &str,
-        _options: &RemoveImage,
-    ) -> Result<Vec<ImageRemoval>, Report> {
-        Err(Self::not_there("the removal of images"))
+    fn remove_image(&mut self, reference: &str, options: &RemoveImage) -> Result<Vec<ImageRemoval>, Report> {
+        if options.no_prune || !options.platforms.is_empty() {
+            return Err(Self::not_there("--no-prune and --platform"));
+        }
+        let containers = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
+        let in_use = InUse {
+            images: containers.iter().map(|container| container.record.image_id.clone()).collect(),
+            layers: containers.iter().flat_map(|container| container.record.layers.clone()).collect(),
+        };
+        let done =
+            self.store()?.remove(reference, options.force, &in_use).map_err(|error| store_report(&error))?;
+        Ok(done
+            .into_iter()
+            .map(|removal| match removal {
+                Removal::Untagged(name) => ImageRemoval::Untagged(name.familiar()),
+                Removal::Deleted(digest) => ImageRemoval::Deleted(digest),
+            })
+            .collect())
     }
 
     fn import(&mut self, request: Import) -> Result<String, Report> {
@@ -343,5 +400,20 @@ impl Engine for LocalEngine {
 
     fn internal(&mut self, _args: Vec<OsString>) -> Result<u8, Report> {
         Err(Report::user("corten has no internal command of that name"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times_become_seconds() {
+        for (text, second) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2024-02-29T00:00:00.5Z", Some(1_709_164_800)),
+            ("2026-11-24T08:15:29Z", Some(1_795_508_129)),
+            ("yesterday", None),
+        ] {
+            assert_eq!(super::unix_seconds(text), second, "{text}");
+        }
     }
 }

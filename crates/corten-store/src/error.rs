@@ -51,6 +51,13 @@ pub enum StoreError {
     Sys(#[from] SysError),
     #[error("no such image: {0}")]
     NotFound(String),
+    #[error("conflict: unable to remove image {name} (must be forced): a container is using it")]
+    InUse { name: String },
+    #[error(
+        "conflict: unable to delete {id} (must be forced): image is referenced in multiple repositories: {}",
+        list(names)
+    )]
+    SeveralNames { id: String, names: Vec<corten_oci::Reference> },
     #[error("image id {prefix} is the beginning of {} ids: {}", ids.len(), list(ids))]
     Ambiguous { prefix: String, ids: Vec<ImageId> },
     #[error("image {name} has no variant for {wanted}; it has {}", list(have))]

@@ -66,8 +66,9 @@ impl Maker<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         let own = overlay.writable.as_ref().map(|path| self.idmapped(path, overlay.idmap)).transpose()?;
         match self.overlay_by_descriptor(overlay, &lowers, own.as_ref(), bits) {
-            // Detached mounts as layers came with 6.15, layers by descriptor with 6.13.
-            Err(error) if error.errno == Errno::INVAL => {
+            // Detached mounts as layers came with 6.15, layers by descriptor with 6.13: before, EINVAL, and
+            // before that EOPNOTSUPP.
+            Err(error) if matches!(error.errno, Errno::INVAL | Errno::OPNOTSUPP) => {
                 self.overlay_by_path(overlay, &lowers, own.as_ref(), bits).map(|fd| (fd, true))
             }
             made => made.map(|fd| (fd, false)),
