@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::{Arg, Command};
 
 use crate::command::Entry;
-use crate::commands;
+use crate::{commands, refused};
 
 /// `corten COMMAND --help`.
 pub(crate) fn command(path: &str, entry: &Entry, columns: usize) -> String {
@@ -41,7 +41,8 @@ pub(crate) fn root(columns: usize) -> String {
     };
     let common = |name: &str| commands::COMMON.contains(&name);
     let shown = || commands::ROOT.iter().filter(|entry| !entry.hidden).map(|e| (e.name, e.about));
-    section("Common Commands", &mut shown().filter(|(name, _)| common(name)));
+    let named = |name: &&str| shown().find(|(known, _)| known == name);
+    section("Common Commands", &mut commands::COMMON.iter().filter_map(named));
     section("Management Commands", &mut commands::GROUPS.iter().map(|group| (group.name, group.about)));
     section("Commands", &mut shown().filter(|(name, _)| !common(name)));
     out.push_str(&options(&crate::globals::command(), columns).replacen("Options:", "Global Options:", 1));
@@ -61,7 +62,10 @@ fn options(command: &Command, columns: usize) -> String {
     let width = left.iter().map(String::len).max().unwrap_or(0) + 3;
     let mut out = String::from("\nOptions:\n");
     for (arg, left) in flags.iter().zip(&left) {
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        if refused::reason(command, arg).is_some() {
+            help.push_str(" (not supported)");
+        }
         let mut lines = wrap(&help, columns.saturating_sub(width).max(20)).into_iter();
         let _ = writeln!(out, "{left:<width$}{}", lines.next().unwrap_or_default());
         for line in lines {

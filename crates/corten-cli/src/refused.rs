@@ -93,6 +93,15 @@ pub(crate) fn add(command: Command) -> Command {
     }))
 }
 
+/// Why a flag of a command is refused.
+pub(crate) fn reason(command: &Command, arg: &Arg) -> Option<&'static str> {
+    // Only commands that describe a container have both.
+    command.get_arguments().find(|other| other.get_long() == Some(REFUSED[0].long))?;
+    let id = arg.get_id().as_str();
+    let refused = REFUSED.iter().find(|flag| flag.long == id).map(|flag| flag.reason);
+    refused.or_else(|| NOT_YET.iter().find(|(known, _)| *known == id).map(|(_, reason)| *reason))
+}
+
 /// The first such flag that was given; a switch that was turned off is none.
 pub(crate) fn check(matches: &ArgMatches) -> Result<(), Report> {
     let given = |id: &str| {
