@@ -1,2 +1,126 @@
-//! `cargo xtask`: the project chores.
-fn main() {}
+//! `cargo xtask`: the project's chores.
+//!
+//! | command | what it does |
+//! |---|---|
+//! | `ci` | everything below but `bench` and `man`: what `.ci/run` runs |
+//! | `deps` | installs what the tests need, by apt |
+//! | `fmt`, `clippy`, `tidy`, `deny`, `doc` | one check each |
+//! | `test` | all tests, by nextest where it is installed |
+//! | `bench` | benchmarks of `bench/` |
+
+mod tidy;
+
+use std::process::{Command, ExitCode};
+
+/// Debian packages that the tests use; a test whose package is missing says so and is skipped.
+const PACKAGES: [&str; 12] = [
+    "attr",
+    "busybox-static",
+    "e2fsprogs",
+    "gcc",
+    "kmod",
+    "libc6-dev",
+    "libcap2-bin",
+    "libseccomp-dev",
+    "skopeo",
+    "strace",
+    "umoci",
+    "user-mode-linux",
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let result = match args.first().map(String::as_str) {
+        Some("ci") => ci(),
+        Some("deps") => deps(),
+        Some("fmt") => fmt(),
+        Some("clippy") => clippy(),
+        Some("tidy") => tidy::check(),
+        Some("deny") => deny(),
+        Some("test") => test(),
+        Some("doc") => doc(),
+        Some("bench") => run("bash", &["bench/start.sh"]),
+        _ => Err("usage: cargo xtask ci|deps|fmt|clippy|tidy|deny|test|doc|bench".to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ci() -> Result<(), String> {
+    deps()?;
+    fmt()?;
+    clippy()?;
+    tidy::check()?;
+    deny()?;
+    doc()?;
+    test()
+}
+
+/// Runs a program with the terminal's streams; an error names its command line.
+fn run(program: &str, args: &[&str]) -> Result<(), String> {
+    run_with(program, args, &[])
+}
+
+fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
+    let line = format!("{program} {}", args.join(" "));
+    eprintln!("+ {line}");
+    let status = Command::new(program)
+        .args(args)
+        .envs(env.iter().copied())
+        .status()
+        .map_err(|error| format!("{line}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{line}: {status}")) }
+}
+
+fn has(program: &str, args: &[&str]) -> bool {
+    Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
+}
+
+fn deps() -> Result<(), String> {
+    let missing: Vec<&str> = PACKAGES.into_iter().filter(|package| !has("dpkg", &["-s", package])).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !has("apt-get", &["--version"]) || !has("sh", &["-c", "test $(id -u) = 0"]) {
+        eprintln!("not installed, and cannot be here: {}; their tests will be skipped", missing.join(" "));
+        return Ok(());
+    }
+    run("apt-get", &["-q", "update"])?;
+    let mut args = vec!["-qy", "install", "--no-install-recommends"];
+    args.extend(missing);
+    run_with("apt-get", &args, &[("DEBIAN_FRONTEND", "noninteractive")])
+}
+
+fn fmt() -> Result<(), String> {
+    run("cargo", &["fmt", "--all", "--check"])
+}
+
+fn clippy() -> Result<(), String> {
+    run("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn deny() -> Result<(), String> {
+    if !has("cargo", &["deny", "--version"]) {
+        eprintln!("cargo-deny is not installed (cargo install cargo-deny --locked): skipped");
+        return Ok(());
+    }
+    run("cargo", &["deny", "check", "bans", "licenses", "sources"])
+}
+
+fn doc() -> Result<(), String> {
+    run_with("cargo", &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+fn test() -> Result<(), String> {
+    // Kernel effects are tested by running the real thing, which is built first.
+    if has("cargo", &["nextest", "--version"]) {
+        run("cargo", &["nextest", "run", "--workspace", "--no-fail-fast"])
+    } else {
+        run("cargo", &["test", "--workspace", "--no-fail-fast"])
+    }
+}

@@ -53,27 +53,33 @@ fn walk(ops: &[CgroupOp], made: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// How often another may remove an empty parent between our making it and our making the child.
+const RACES: u32 = 16;
+
 /// mkdir -p, of which the last directory is new: an empty one that is there already is made anew, since
 /// it could be frozen or hold limits of its past.
 fn make(mount: &Path, path: &CgroupPath) -> Result<()> {
     let dir = path.below(mount);
-    match mkdir(&dir) {
-        Err(Errno::NOENT) => {
-            for above in path.with_ancestors() {
-                match mkdir(&mount.join(above)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(e) => return Err(Call::Mkdir(mount.join(above)).failed(e)),
+    for _ in 0..RACES {
+        match mkdir(&dir) {
+            Ok(()) => return Ok(()),
+            Err(Errno::NOENT) => {
+                for above in path.parent().iter().flat_map(CgroupPath::with_ancestors) {
+                    match mkdir(&mount.join(above)) {
+                        Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
+                        Err(e) => return Err(Call::Mkdir(mount.join(above)).failed(e)),
+                    }
                 }
             }
-            Ok(())
+            Err(Errno::EXIST) => match rustix::fs::rmdir(&dir) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::BUSY) => return Err(Error::Populated { pids: file::procs_below(&dir)?, dir }),
+                Err(e) => return Err(Call::Rmdir(dir).failed(e)),
+            },
+            Err(e) => return Err(Call::Mkdir(dir).failed(e)),
         }
-        Err(Errno::EXIST) => match rustix::fs::rmdir(&dir) {
-            Err(Errno::BUSY) => Err(Error::Populated { pids: file::procs_below(&dir)?, dir }),
-            Err(e) if e != Errno::NOENT => Err(Call::Rmdir(dir).failed(e)),
-            _ => mkdir(&dir).map_err(|e| Call::Mkdir(dir).failed(e)),
-        },
-        other => other.map_err(|e| Call::Mkdir(dir).failed(e)),
     }
+    Err(Call::Mkdir(dir).failed(Errno::NOENT))
 }
 
 fn mkdir(dir: &Path) -> Result<(), Errno> {

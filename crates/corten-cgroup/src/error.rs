@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use corten_sys::errno_name;
 use rustix::io::Errno;
 
 use crate::controller::Controller;
@@ -162,36 +163,6 @@ fn call_hint(call: &Call, errno: Errno) -> Option<String> {
 
 fn list(pids: &[i32]) -> String {
     pids.iter().map(i32::to_string).collect::<Vec<_>>().join(" ")
-}
-
-/// The symbolic names of what cgroup calls return; any other is given as a number.
-fn errno_name(errno: Errno) -> String {
-    let name = match errno {
-        Errno::PERM => "EPERM",
-        Errno::NOENT => "ENOENT",
-        Errno::SRCH => "ESRCH",
-        Errno::INTR => "EINTR",
-        Errno::IO => "EIO",
-        Errno::TOOBIG => "E2BIG",
-        Errno::BADF => "EBADF",
-        Errno::AGAIN => "EAGAIN",
-        Errno::NOMEM => "ENOMEM",
-        Errno::ACCESS => "EACCES",
-        Errno::BUSY => "EBUSY",
-        Errno::EXIST => "EEXIST",
-        Errno::NODEV => "ENODEV",
-        Errno::NOTDIR => "ENOTDIR",
-        Errno::INVAL => "EINVAL",
-        Errno::NFILE => "ENFILE",
-        Errno::MFILE => "EMFILE",
-        Errno::NOSPC => "ENOSPC",
-        Errno::ROFS => "EROFS",
-        Errno::RANGE => "ERANGE",
-        Errno::NOSYS => "ENOSYS",
-        Errno::OPNOTSUPP => "EOPNOTSUPP",
-        other => return format!("errno {}", other.raw_os_error()),
-    };
-    name.to_owned()
 }
 
 #[cfg(test)]

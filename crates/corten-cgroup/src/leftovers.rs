@@ -19,7 +19,8 @@ pub struct Leftover {
 }
 
 /// The children of `parent` in every hierarchy, by name. A hierarchy without `parent` has none.
-/// [`Cgroup::open`](crate::Cgroup::open) and `remove` collect one.
+/// [`Cgroup::open`](crate::Cgroup::open) and `remove` collect one; but one without processes can also be a
+/// start that has not attached its process yet, so whoever collects must hold the container's lock.
 pub fn leftovers(layout: &Layout, parent: &CgroupPath) -> Result<Vec<Leftover>> {
     let mut found: BTreeMap<String, Leftover> = BTreeMap::new();
     for hierarchy in layout.hierarchies() {

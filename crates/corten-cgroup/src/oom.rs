@@ -28,8 +28,12 @@ impl Cgroup {
         // v1 counts only where the victim was.
         let mut kills = 0;
         for dir in file::subtree(&memory.dir)? {
-            let control = file::read_if_there(&dir.join("memory.oom_control"))?;
-            kills += control.map_or(0, |text| field(&text, "oom_kill"));
+            match file::read_short(&dir.join("memory.oom_control")) {
+                Ok(text) => kills += field(&text, "oom_kill"),
+                // One below that was removed meanwhile.
+                Err(e) if matches!(e.errno(), Some(Errno::NOENT | Errno::NODEV)) && dir != memory.dir => {}
+                Err(e) => return Err(e),
+            }
         }
         Ok(kills)
     }

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use corten_cgroup::resources::{BlockIo, Cpu, Memory, Pids, ThrottleDevice};
+use corten_cgroup::resources::{BlockIo, Cpu, HugepageLimit, Memory, Pids, ThrottleDevice};
 use corten_cgroup::{Cgroup, CgroupPath, Controller, DeviceRule, Error, Layout, Plan, Resources, leftovers};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use support::{Scratch, eventually, layouts, layouts_with, path};
 
@@ -282,6 +283,29 @@ fn io_limits_reach_the_kernel() {
         };
         assert!(text.contains("1048576"), "{world}: {text}");
         assert!(c.stats().unwrap().io.is_some(), "{world}");
+    }
+}
+
+/// On a hybrid host the one controller that cgroup2 owns.
+#[test]
+fn huge_pages_are_limited() {
+    for (world, layout) in layouts_with(Controller::Hugetlb) {
+        let limit = HugepageLimit { page_size: "2MB".into(), limit: 4 << 20 };
+        let r = Resources { hugepage_limits: vec![limit], ..Resources::default() };
+        let c = match Cgroup::create(&layout, &path("probe"), &r) {
+            Err(e) if e.errno() == Some(Errno::NOENT) => {
+                println!("skipped in {world}: no 2 MB pages: {e}");
+                continue;
+            }
+            made => {
+                made.unwrap().remove().unwrap();
+                Scratch::new("hugetlb", &layout, &r)
+            }
+        };
+        let file =
+            if c.is_v2(Controller::Hugetlb) { "hugetlb.2MB.max" } else { "hugetlb.2MB.limit_in_bytes" };
+        assert_eq!(c.read(Controller::Hugetlb, file), (4 << 20).to_string(), "{world}");
+        assert_eq!(c.stats().unwrap().hugetlb.unwrap()["2MB"].usage_bytes, 0, "{world}");
     }
 }
 

@@ -14,6 +14,7 @@ pub mod commands;
 mod container_config;
 mod container_flags;
 pub mod context;
+mod engine;
 pub mod engine_api;
 pub mod env;
 mod filter;
@@ -23,6 +24,8 @@ mod help;
 mod refused;
 pub mod report;
 mod values;
+
+pub use engine::LocalEngine;
 
 use std::ffi::OsString;
 

@@ -1,3 +1,34 @@
-//! Containers, images and volumes as the user knows them
+//! Containers as the user knows them: names, their resolution to what the runtime carries out, the
+//! monitor that outlives its starter, and the records that say what is there.
+//!
+//! ```text
+//! /var/lib/corten/               the store (corten-store), and
+//!   containers/<id>/             upper/ work/ log.json, config.json (the record)
+//!   names/<name> -> <id>
+//! /run/corten/
+//!   ids/<n> -> <id>              leases of blocks of user ids
+//!   <id>/                        lock (held by the monitor), state.json, exit, stdout, stderr, stdin
+//! ```
+//!
+//! The directories are the truth; any number of `corten` processes share them. Nothing here prints,
+//! parses flags or reads the environment.
+
+#![forbid(unsafe_code)]
 
 pub mod config;
+pub mod container;
+pub mod dirs;
+pub mod error;
+mod host_image;
+mod lease;
+mod log;
+mod monitor;
+mod names;
+pub mod record;
+mod resolve;
+pub mod run;
+mod session;
+
+pub use dirs::Dirs;
+pub use error::EngineError;
+pub use log::rfc3339;

@@ -47,7 +47,9 @@ pub enum StartError {
 fn exec_reason(errno: Errno) -> String {
     match errno {
         Errno::ACCESS => "permission denied".to_owned(),
-        Errno::NOEXEC => "exec format error (not a program of this machine, or a script without #!)".to_owned(),
+        Errno::NOEXEC => {
+            "exec format error (not a program of this machine, or a script without #!)".to_owned()
+        }
         Errno::ISDIR => "is a directory".to_owned(),
         other => format!("{} ({other})", corten_sys::errno_name(other)),
     }

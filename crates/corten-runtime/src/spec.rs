@@ -147,9 +147,9 @@ impl IdMaps {
 }
 
 fn host_id(ranges: &[IdRange], id: u32) -> Option<u32> {
-    ranges
-        .iter()
-        .find_map(|range| id.checked_sub(range.inside).filter(|&at| at < range.size).map(|at| range.outside + at))
+    ranges.iter().find_map(|range| {
+        id.checked_sub(range.inside).filter(|&at| at < range.size).map(|at| range.outside + at)
+    })
 }
 
 /// Offsets of the two clocks that a time namespace shifts, in seconds and nanoseconds.

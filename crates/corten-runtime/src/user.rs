@@ -221,7 +221,9 @@ mod tests {
 
     #[test]
     fn what_is_no_user_is_refused() {
-        for user in ["4294967295", "4294967296", "-1", "+1", "1:", "web:", "1:2:3", "a\nb", ":", "1:4294967296"] {
+        for user in
+            ["4294967295", "4294967296", "-1", "+1", "1:", "web:", "1:2:3", "a\nb", ":", "1:4294967296"]
+        {
             assert!(get(user, &[]).unwrap_err().contains("ids from 0 to 4294967294"), "{user}");
         }
         for user in ["nobody", "0x1", "1000 ", "Web"] {

@@ -2,7 +2,6 @@
 //!
 //! Source: linux/bpf.h. Each command takes a prefix of `union bpf_attr`; the kernel reads as many bytes
 //! as it is told and takes the rest for zero, so each is a struct of its own here.
-#![allow(unsafe_code)]
 
 use std::ffi::c_long;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -195,7 +194,7 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
 unsafe fn bpf<A>(command: c_long, attr: &A) -> Result<c_long, Errno> {
     // SAFETY: `attr` is valid for reads of its size; the caller answers for the rest.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<A>()) };
-    checked(result)
+    crate::check(result)
 }
 
 /// # Safety
@@ -203,7 +202,7 @@ unsafe fn bpf<A>(command: c_long, attr: &A) -> Result<c_long, Errno> {
 unsafe fn bpf_mut<A>(command: c_long, attr: &mut A) -> Result<c_long, Errno> {
     // SAFETY: `attr` is valid for reads and writes of its size; the caller answers for the rest.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) };
-    checked(result)
+    crate::check(result)
 }
 
 /// # Safety
@@ -213,13 +212,6 @@ unsafe fn bpf_fd<A>(command: c_long, attr: &A) -> Result<OwnedFd, Errno> {
     let fd = unsafe { bpf(command, attr) }?;
     // SAFETY: the kernel has just made this descriptor for us, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-fn checked(result: c_long) -> Result<c_long, Errno> {
-    match result {
-        -1 => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
-        value => Ok(value),
-    }
 }
 
 #[cfg(test)]

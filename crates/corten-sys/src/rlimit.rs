@@ -59,13 +59,7 @@ pub fn get(resource: u32) -> Result<(u64, u64), Errno> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes one rlimit64.
     check(unsafe {
-        libc::syscall(
-            libc::SYS_prlimit64,
-            0,
-            resource,
-            std::ptr::null::<libc::rlimit64>(),
-            &raw mut limit,
-        )
+        libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit)
     })?;
     Ok((limit.rlim_cur, limit.rlim_max))
 }

@@ -18,14 +18,6 @@ pub(crate) struct DevicePolicy {
 impl DevicePolicy {
     pub(crate) const DENY_ALL: DevicePolicy = DevicePolicy { allow: false, exceptions: BTreeMap::new() };
 
-    /// Rules that mean nothing in either world.
-    pub(crate) fn check(rules: &[DeviceRule]) -> Result<()> {
-        match rules.iter().find(|r| r.major.is_none() && r.minor.is_some()) {
-            Some(r) => Err(invalid("devices", r, "has a minor number and no major number")),
-            None => Ok(()),
-        }
-    }
-
     /// Folds the list. A rule that v1 cannot hold is an error, never a looser rule.
     pub(crate) fn from_rules(rules: &[DeviceRule]) -> Result<DevicePolicy> {
         rules.iter().try_fold(DevicePolicy::DENY_ALL, DevicePolicy::then)
@@ -209,6 +201,8 @@ mod tests {
                 .starts_with("devices: deny c 1:3 w: cgroup v1 cannot take a part of `allow c *:* rwm` back")
         );
         assert!(policy(&["allow c *:* m", "deny c 1:3 w"]).is_ok());
+        // Neither covers the other, and both are 5:1.
+        assert!(policy(&["allow c *:1 rwm", "deny c 5:* w"]).is_err());
     }
 
     #[test]

@@ -112,7 +112,8 @@ fn become_init(init: &mut Init<'_>, state: &State, payload: i32) -> Failure {
     let prepare = || -> Result<(), Failure> {
         use corten_sys::{caps, prctl};
         let kill = caps::CapSet(1 << 5);
-        caps::set(caps::ThreadCaps { effective: kill, permitted: kill, inheritable: kill }).at(Call::Capset)?;
+        caps::set(caps::ThreadCaps { effective: kill, permitted: kill, inheritable: kill })
+            .at(Call::Capset)?;
         prctl::raise_ambient(5).at(Call::Prctl)?;
         prctl::set_no_new_privs().at(Call::Prctl)?;
         keep_open(init.exit_record)?;
@@ -187,9 +188,11 @@ impl State {
                 corten_sys::clone::unshare(corten_sys::clone::CLONE_NEWCGROUP).at(Call::Unshare)
             }
             Op::PrivateMounts => {
-                let flags = u64::from((rustix::mount::MountPropagationFlags::REC
-                    | rustix::mount::MountPropagationFlags::PRIVATE)
-                    .bits());
+                let flags = u64::from(
+                    (rustix::mount::MountPropagationFlags::REC
+                        | rustix::mount::MountPropagationFlags::PRIVATE)
+                        .bits(),
+                );
                 corten_sys::mount::mount(c"none", c"/", None, flags, None).at(Call::Mount)
             }
             Op::EnterRoot { slot, at } => self.enter_root(*slot, at),
@@ -197,7 +200,8 @@ impl State {
             Op::Mount { kind, target, flags, options } => self.mount(kind, target, *flags, options),
             Op::MakeDirectory { target, mode } => {
                 // On a mount of the container's own, below a path that was just mounted.
-                rustix::fs::mkdirat(self.root()?, target.as_c_str(), Mode::from_raw_mode(*mode)).at(Call::Mkdirat)
+                rustix::fs::mkdirat(self.root()?, target.as_c_str(), Mode::from_raw_mode(*mode))
+                    .at(Call::Mkdirat)
             }
             Op::Link { target, to } => {
                 rustix::fs::symlinkat(to.as_c_str(), self.root()?, target.as_c_str()).at(Call::Symlinkat)
@@ -292,8 +296,14 @@ impl State {
         match first {
             Some(first) => corten_sys::mount::mount(first, path, None, bind, None).at(Call::Mount),
             None => {
-                corten_sys::mount::mount(c"tmpfs", path, Some(c"tmpfs"), read_only, Some(c"size=0k,nr_inodes=2,mode=755"))
-                    .at(Call::Mount)?;
+                corten_sys::mount::mount(
+                    c"tmpfs",
+                    path,
+                    Some(c"tmpfs"),
+                    read_only,
+                    Some(c"size=0k,nr_inodes=2,mode=755"),
+                )
+                .at(Call::Mount)?;
                 self.first_masked = plan.ops.iter().position(|other| std::ptr::eq(other, op));
                 Ok(())
             }
@@ -309,7 +319,8 @@ impl State {
         let null = openat2(self.root()?, c"dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
             .at(Call::Openat2)?;
         let stat = rustix::fs::statat(&null, c"", AtFlags::EMPTY_PATH).at(Call::Fstat)?;
-        let character = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice;
+        let character =
+            rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice;
         if !character || stat.st_rdev != rustix::fs::makedev(1, 3) {
             return Err(Failure { call: Call::Fstat, errno: Errno::NODEV });
         }
@@ -327,8 +338,14 @@ impl State {
         if target::is_directory(place.as_fd())? {
             rustix::process::fchdir(place.as_fd()).at(Call::Fchdir)?;
             let read_only = u64::from(rustix::mount::MountFlags::RDONLY.bits());
-            return corten_sys::mount::mount(c"tmpfs", c".", Some(c"tmpfs"), read_only, Some(c"size=0k,nr_inodes=2"))
-                .at(Call::Mount);
+            return corten_sys::mount::mount(
+                c"tmpfs",
+                c".",
+                Some(c"tmpfs"),
+                read_only,
+                Some(c"size=0k,nr_inodes=2"),
+            )
+            .at(Call::Mount);
         }
         self.check_null()?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -356,10 +373,17 @@ impl State {
         Ok(())
     }
 
-    fn terminal(&mut self, rows: u16, columns: u16, console: bool, socket: BorrowedFd<'_>) -> Result<(), Failure> {
+    fn terminal(
+        &mut self,
+        rows: u16,
+        columns: u16,
+        console: bool,
+        socket: BorrowedFd<'_>,
+    ) -> Result<(), Failure> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let master = openat2(self.root()?, c"dev/pts/ptmx", flags, Mode::empty(), resolve).at(Call::Openat2)?;
+        let master =
+            openat2(self.root()?, c"dev/pts/ptmx", flags, Mode::empty(), resolve).at(Call::Openat2)?;
         corten_sys::ioctl::pty_unlock(master.as_fd()).at(Call::Ioctl)?;
         let peer = corten_sys::ioctl::pty_peer(master.as_fd()).at(Call::Ioctl)?;
         if rows != 0 && columns != 0 {
@@ -371,7 +395,8 @@ impl State {
                 | OpenTreeFlags::OPEN_TREE_CLOEXEC
                 | OpenTreeFlags::AT_EMPTY_PATH;
             let tree = open_tree(peer.as_fd(), c"", flags).at(Call::OpenTree)?;
-            let place = target::open(self.root()?, c"dev/console", ResolveFlags::NO_SYMLINKS).at(Call::Openat2)?;
+            let place =
+                target::open(self.root()?, c"dev/console", ResolveFlags::NO_SYMLINKS).at(Call::Openat2)?;
             let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
             move_mount(tree.as_fd(), c"", place.as_fd(), c"", flags).at(Call::MoveMount)?;
         }

@@ -10,8 +10,8 @@ use corten_sys::mount::{Change, attr, fsconfig_set_fd, mount_setattr};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
-    fsmount, fsopen, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
 use super::workshop::Workshop;
@@ -59,8 +59,11 @@ impl Maker<'_> {
 
     /// An overlay, and whether its layers had to be attached first.
     pub(crate) fn overlay(&self, overlay: &OverlayOp, bits: u64) -> Result<(OwnedFd, bool), CallError> {
-        let lowers =
-            overlay.lowers.iter().map(|path| self.idmapped(path, overlay.idmap)).collect::<Result<Vec<_>, _>>()?;
+        let lowers = overlay
+            .lowers
+            .iter()
+            .map(|path| self.idmapped(path, overlay.idmap))
+            .collect::<Result<Vec<_>, _>>()?;
         let own = overlay.writable.as_ref().map(|path| self.idmapped(path, overlay.idmap)).transpose()?;
         match self.overlay_by_descriptor(overlay, &lowers, own.as_ref(), bits) {
             // Detached mounts as layers came with 6.15, layers by descriptor with 6.13.
@@ -80,7 +83,8 @@ impl Maker<'_> {
     ) -> Made {
         let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).call(|| "fsopen(\"overlay\")")?;
         let set = |key: &CStr, fd: BorrowedFd<'_>| {
-            fsconfig_set_fd(fs.as_fd(), key, fd).call(|| format!("fsconfig(overlay, FSCONFIG_SET_FD, {key:?})"))
+            fsconfig_set_fd(fs.as_fd(), key, fd)
+                .call(|| format!("fsconfig(overlay, FSCONFIG_SET_FD, {key:?})"))
         };
         fsconfig_set_string(fs.as_fd(), c"source", c"overlay").call(|| "fsconfig(overlay, \"source\")")?;
         for lower in lowers {
@@ -102,7 +106,13 @@ impl Maker<'_> {
         fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes(bits)).call(|| "fsmount(overlay)")
     }
 
-    fn overlay_by_path(&self, overlay: &OverlayOp, lowers: &[OwnedFd], own: Option<&OwnedFd>, bits: u64) -> Made {
+    fn overlay_by_path(
+        &self,
+        overlay: &OverlayOp,
+        lowers: &[OwnedFd],
+        own: Option<&OwnedFd>,
+        bits: u64,
+    ) -> Made {
         let mut workshop = Workshop::enter(self.run_dir)?;
         let mut options = String::from("lowerdir=");
         for (index, lower) in lowers.iter().enumerate() {
@@ -206,7 +216,8 @@ impl Maker<'_> {
             None => top,
             Some(userns) => match self.shift_one_by_one(bind, top, userns) {
                 Err(error)
-                    if matches!(error.errno, Errno::INVAL | Errno::PERM) && bind.ids == BindIds::MapIfPossible =>
+                    if matches!(error.errno, Errno::INVAL | Errno::PERM)
+                        && bind.ids == BindIds::MapIfPossible =>
                 {
                     unmapped();
                     self.source(bind)?
@@ -227,7 +238,8 @@ impl Maker<'_> {
                 .call(|| format!("open_tree({:?}, OPEN_TREE_CLONE)", bind.source));
         };
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let base = rustix::fs::open(&bind.source, flags, Mode::empty()).call(|| format!("open({:?})", bind.source))?;
+        let base = rustix::fs::open(&bind.source, flags, Mode::empty())
+            .call(|| format!("open({:?})", bind.source))?;
         // A volume's content belongs to containers: a link in it must not lead out of it.
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let inner = rustix::fs::openat2(&base, subpath.as_str(), flags, Mode::empty(), resolve)
@@ -243,7 +255,8 @@ impl Maker<'_> {
             mount_setattr(tree.as_fd(), Change { userns: Some(userns), ..Change::default() })
                 .call(|| format!("mount_setattr({path:?}, MOUNT_ATTR_IDMAP)"))
         };
-        let below = if bind.recursive && bind.subpath.is_none() { mounts_below(&bind.source)? } else { Vec::new() };
+        let below =
+            if bind.recursive && bind.subpath.is_none() { mounts_below(&bind.source)? } else { Vec::new() };
         if below.is_empty() {
             shift(&top, &bind.source)?;
             return Ok(top);
@@ -274,7 +287,8 @@ impl Maker<'_> {
     /// A file made for this container. The caller is its owner-to-be for file systems at the moment.
     pub(crate) fn file(&self, path: &Path, content: &[u8], bits: u64) -> Made {
         let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o644)).call(|| format!("open({path:?})"))?;
+        let file =
+            rustix::fs::open(path, flags, Mode::from_raw_mode(0o644)).call(|| format!("open({path:?})"))?;
         let mut rest = content;
         while !rest.is_empty() {
             let count = rustix::io::write(&file, rest).call(|| format!("write({path:?})"))?;
@@ -324,7 +338,8 @@ fn flags_of(overlay: &OverlayOp) -> impl Iterator<Item = &'static CStr> {
 /// What is mounted below a directory, parents first.
 fn mounts_below(path: &Path) -> Result<Vec<PathBuf>, CallError> {
     let path = std::fs::canonicalize(path).call(|| format!("realpath({path:?})"))?;
-    let table = std::fs::read_to_string("/proc/thread-self/mountinfo").call(|| "read(/proc/thread-self/mountinfo)")?;
+    let table = std::fs::read_to_string("/proc/thread-self/mountinfo")
+        .call(|| "read(/proc/thread-self/mountinfo)")?;
     Ok(table
         .lines()
         .filter_map(|line| line.split(' ').nth(4))

@@ -74,7 +74,8 @@ impl Starter {
     fn run(&mut self, mut plan: Plan, options: &Options<'_>) -> Result<Option<OwnedFd>, StartError> {
         let (here, there) = wire::pair().call(|| "socketpair()").during(|| "starting".to_owned())?;
         let init = if plan.spec.init { Some(init_program()?) } else { None };
-        let clone = plan.ops.iter().find_map(|op| if let Op::Clone(clone) = op { Some(clone.clone()) } else { None });
+        let clone =
+            plan.ops.iter().find_map(|op| if let Op::Clone(clone) = op { Some(clone.clone()) } else { None });
         let Some(clone) = clone else { return Err(StartError::Killed("a plan without a clone".to_owned())) };
         // Before the clone: the cgroup.
         if let Some(Op::Cgroup(cgroup)) = plan.ops.iter().find(|op| matches!(op, Op::Cgroup(_))) {
@@ -102,7 +103,8 @@ impl Starter {
         init: Option<&OwnedFd>,
         options: &Options<'_>,
     ) -> Result<(), StartError> {
-        let maps = plan.ops.iter().find_map(|op| if let Op::IdMap(maps) = op { Some(maps.clone()) } else { None });
+        let maps =
+            plan.ops.iter().find_map(|op| if let Op::IdMap(maps) = op { Some(maps.clone()) } else { None });
         let init = match (init, options.exit_record) {
             (Some(program), Some(exit_record)) => Some(Init {
                 program: program.as_fd(),
@@ -171,11 +173,15 @@ impl Starter {
         if let Some(maps) = maps {
             write_maps(pid, maps)?;
         }
-        wire::send(here.as_fd(), &Message::new(wire::MAPPED), &[]).call(|| "sendmsg(MAPPED)").during(during)?;
+        wire::send(here.as_fd(), &Message::new(wire::MAPPED), &[])
+            .call(|| "sendmsg(MAPPED)")
+            .during(during)?;
         let mut message = Message::empty();
         wire::receive(here.as_fd(), &mut message, drop).call(|| "recvmsg(CLONED)").during(during)?;
         let cloned = match message.kind() {
-            Some(wire::CLONED) => message.u32_at(0).and_then(|pid| rustix::process::Pid::from_raw(pid as i32)),
+            Some(wire::CLONED) => {
+                message.u32_at(0).and_then(|pid| rustix::process::Pid::from_raw(pid as i32))
+            }
             Some(wire::FAILED) => {
                 let _reaped = corten_sys::wait::wait_pidfd(helper.pidfd.as_fd());
                 let (call, errno) = failure_of(&message);
@@ -184,7 +190,8 @@ impl Starter {
             }
             _ => None,
         };
-        let end = corten_sys::wait::wait_pidfd(helper.pidfd.as_fd()).call(|| "waitid(helper)").during(during)?;
+        let end =
+            corten_sys::wait::wait_pidfd(helper.pidfd.as_fd()).call(|| "waitid(helper)").during(during)?;
         let Some(pid) = cloned else { return Err(StartError::Killed(describe_end(end))) };
         // Our own child and not reaped yet, so the number is still its.
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
@@ -229,13 +236,11 @@ impl Starter {
                 }
                 source => {
                     if let (None, Some(maps)) = (&owner, maps) {
-                        owner = FsOwner::become_one(maps).during(|| "becoming the container's root".to_owned())?;
+                        owner = FsOwner::become_one(maps)
+                            .during(|| "becoming the container's root".to_owned())?;
                     }
-                    let (slot, made) =
-                        make(&maker, source, &mut self.outcome).map_err(|call| StartError::Operation {
-                            operation: source.to_string(),
-                            call,
-                        })?;
+                    let (slot, made) = make(&maker, source, &mut self.outcome)
+                        .map_err(|call| StartError::Operation { operation: source.to_string(), call })?;
                     if let Some(place) = slots.get_mut(usize::from(slot)) {
                         *place = Some(made);
                     }
@@ -262,7 +267,8 @@ impl Starter {
             match message.kind() {
                 None if announced => return Ok(terminal),
                 None => {
-                    let end = self.child.as_ref().map(|child| corten_sys::wait::wait_pidfd(child.pidfd.as_fd()));
+                    let end =
+                        self.child.as_ref().map(|child| corten_sys::wait::wait_pidfd(child.pidfd.as_fd()));
                     let cause = match end {
                         Some(Ok(end)) => describe_end(end),
                         _ => "an unknown cause".to_owned(),
@@ -305,10 +311,6 @@ fn helper(
         wire::receive(socket, &mut message, drop).at(Call::Recvmsg)?;
         for (bit, file) in join {
             corten_sys::clone::setns(file.as_fd(), *bit).at(Call::Setns)?;
-            if *bit == CLONE_NEWUSER {
-                corten_sys::ids::set_gid(0).at(Call::Setresgid)?;
-                corten_sys::ids::set_uid(0).at(Call::Setresuid)?;
-            }
         }
         if let Some(offsets) = offsets {
             corten_sys::clone::unshare(corten_sys::clone::CLONE_NEWTIME).at(Call::Unshare)?;
@@ -411,7 +413,8 @@ fn write_maps(pid: i32, maps: &IdMaps) -> Result<(), StartError> {
             .iter()
             .map(|range| format!("{} {} {}\n", range.inside, range.outside, range.size))
             .collect();
-        write_file(&format!("/proc/{pid}/{file}"), &text).during(|| "mapping user and group ids".to_owned())?;
+        write_file(&format!("/proc/{pid}/{file}"), &text)
+            .during(|| "mapping user and group ids".to_owned())?;
     }
     Ok(())
 }
@@ -452,4 +455,3 @@ fn describe_end(end: Exit) -> String {
         Exit::Signal(signal) => corten_sys::signal::name(signal.into()),
     }
 }
-

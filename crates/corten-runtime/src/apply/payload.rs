@@ -179,7 +179,8 @@ fn working_directory(path: &CStr, create: bool, identity: &mut Identity) -> Resu
     match rustix::process::chdir(path) {
         Ok(()) => {}
         Err(Errno::NOENT) if create => {
-            let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).at(Call::Openat2)?;
+            let root =
+                rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).at(Call::Openat2)?;
             super::target::make_directories(root.as_fd(), path)?;
             rustix::process::chdir(path).at(Call::Chdir)?;
         }

@@ -76,7 +76,11 @@ impl Buffer {
     }
 
     /// The first `length` bytes as a C string, for the time of `use_it`.
-    fn prefix<T>(&mut self, length: usize, use_it: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
+    fn prefix<T>(
+        &mut self,
+        length: usize,
+        use_it: impl FnOnce(&CStr) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
         let kept = std::mem::replace(&mut self.bytes[length], 0);
         let result = CStr::from_bytes_until_nul(&self.bytes).map_err(|_| Errno::INVAL).and_then(use_it);
         self.bytes[length] = kept;
@@ -94,7 +98,10 @@ fn make(root: BorrowedFd<'_>, path: &mut Buffer, directory: bool, depth: usize) 
         if start >= path.length {
             return Ok(());
         }
-        let end = path.bytes[start..path.length].iter().position(|&b| b == b'/').map_or(path.length, |at| start + at);
+        let end = path.bytes[start..path.length]
+            .iter()
+            .position(|&b| b == b'/')
+            .map_or(path.length, |at| start + at);
         let last = path.bytes[end..path.length].iter().all(|&b| b == b'/');
         let found = path.prefix(end, |whole| open(root, whole, ResolveFlags::empty()));
         let next = match found {
@@ -126,9 +133,7 @@ fn make(root: BorrowedFd<'_>, path: &mut Buffer, directory: bool, depth: usize) 
 fn create(at: BorrowedFd<'_>, name: &mut Buffer, directory: bool) -> Result<(), Failure> {
     let length = name.length;
     if directory {
-        return name
-            .prefix(length, |name| mkdirat(at, name, Mode::from_raw_mode(0o755)))
-            .at(Call::Mkdirat);
+        return name.prefix(length, |name| mkdirat(at, name, Mode::from_raw_mode(0o755))).at(Call::Mkdirat);
     }
     name.prefix(length, |name| {
         rustix::fs::mknodat(at, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)
@@ -179,7 +184,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("root")).unwrap();
         std::fs::create_dir(dir.path().join("outside")).unwrap();
-        let fd = rustix::fs::open(dir.path().join("root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let fd =
+            rustix::fs::open(dir.path().join("root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
         (dir, fd)
     }
 

@@ -32,14 +32,13 @@ impl Workshop {
         unshare(CLONE_NEWNS).call(|| "unshare(CLONE_NEWNS)")?;
         let workshop = Self { home, cwd, count: 0 };
         let private = u64::from(
-            (rustix::mount::MountPropagationFlags::REC | rustix::mount::MountPropagationFlags::PRIVATE).bits(),
+            (rustix::mount::MountPropagationFlags::REC | rustix::mount::MountPropagationFlags::PRIVATE)
+                .bits(),
         );
         corten_sys::mount::mount(c"none", c"/", None, private, None)
             .call(|| "mount(\"/\", MS_REC|MS_PRIVATE)")?;
-        let place = crate::plan::path_string(at).ok_or(CallError::new(
-            format!("mount(\"tmpfs\", {})", at.display()),
-            rustix::io::Errno::INVAL,
-        ))?;
+        let place = crate::plan::path_string(at)
+            .ok_or(CallError::new(format!("mount(\"tmpfs\", {})", at.display()), rustix::io::Errno::INVAL))?;
         corten_sys::mount::mount(c"tmpfs", &place, Some(c"tmpfs"), 0, Some(c"mode=700"))
             .call(|| format!("mount(\"tmpfs\", {place:?})"))?;
         rustix::process::chdir(place.as_c_str()).call(|| format!("chdir({place:?})"))?;

@@ -16,9 +16,7 @@ use corten_sys::mount::attr;
 use super::op::c_path;
 use super::{CloneOp, DevOp, NodeOp, Op, OverlayOp, Plan, Slot};
 use crate::error::{SpecError, StartError};
-use crate::spec::{
-    Dev, MountSource, Namespace, Overlay, RootSource, Spec, TimeOffsets, User, UserNamespace,
-};
+use crate::spec::{Dev, MountSource, Namespace, Overlay, RootSource, Spec, TimeOffsets, User, UserNamespace};
 
 /// Where programs are looked for if the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -147,7 +145,9 @@ impl Builder {
     fn root(&mut self, spec: &Spec) -> Result<Slot, SpecError> {
         let slot = self.slot()?;
         let op = match &spec.root.source {
-            RootSource::Overlay(overlay) => Op::Overlay { slot, overlay: overlay_op(overlay)?, attributes: 0 },
+            RootSource::Overlay(overlay) => {
+                Op::Overlay { slot, overlay: overlay_op(overlay)?, attributes: 0 }
+            }
             RootSource::Directory(path) => Op::RootDirectory { slot, path: path.clone() },
             RootSource::Memory { size_bytes } => Op::RootMemory { slot, size_bytes: *size_bytes },
         };
@@ -205,22 +205,17 @@ impl Builder {
         Ok(())
     }
 
-    fn child(
-        &mut self,
-        spec: &Spec,
-        view: &View,
-        root: Slot,
-        places: Vec<Place>,
-    ) -> Result<(), SpecError> {
-        if spec.namespaces.user != UserNamespace::Host {
-            self.push(Op::BecomeRoot);
-        }
+    fn child(&mut self, spec: &Spec, view: &View, root: Slot, places: Vec<Place>) -> Result<(), SpecError> {
         if spec.namespaces.cgroup == Namespace::New && !view.unified {
             self.push(Op::UnshareCgroup);
         }
         self.push(Op::PrivateMounts);
         let at = c_path(&spec.run_dir).ok_or_else(|| nul("run_dir", &spec.run_dir.to_string_lossy()))?;
         self.push(Op::EnterRoot { slot: root, at });
+        // Only now: the way to `run_dir` is open to the host's root, whose id the child still has.
+        if spec.namespaces.user != UserNamespace::Host {
+            self.push(Op::BecomeRoot);
+        }
         let mut console = false;
         for (mount, place) in spec.mounts.iter().zip(places) {
             let target = target(&mount.target)?;
@@ -372,7 +367,8 @@ impl Builder {
             self.push(Op::User(process.user.clone()));
             self.push(Op::Capabilities(process.capabilities));
         }
-        let args = process.args.iter().map(|arg| c_string("process.args", arg)).collect::<Result<Vec<_>, _>>()?;
+        let args =
+            process.args.iter().map(|arg| c_string("process.args", arg)).collect::<Result<Vec<_>, _>>()?;
         if args.is_empty() {
             return Err(SpecError::Empty("process.args"));
         }
@@ -396,8 +392,12 @@ fn c_dir(field: &'static str, path: &Path) -> Result<CString, SpecError> {
 /// An absolute path of the container, without the leading slash: relative to its root.
 fn target(path: &str) -> Result<CString, SpecError> {
     let refuse = || SpecError::MountTarget(path.to_owned());
-    let clean: Vec<&str> =
-        path.strip_prefix('/').ok_or_else(refuse)?.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let clean: Vec<&str> = path
+        .strip_prefix('/')
+        .ok_or_else(refuse)?
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
     if clean.is_empty() || clean.contains(&"..") {
         return Err(refuse());
     }
@@ -446,7 +446,13 @@ fn dev_op(dev: &Dev) -> Result<DevOp, SpecError> {
             op.files.push(c_string("device", name)?);
         } else {
             let path = c_string("device", name)?;
-            op.nodes.push(NodeOp { path, mode: CHARACTER_0666, device: device_number(major, minor), uid: 0, gid: 0 });
+            op.nodes.push(NodeOp {
+                path,
+                mode: CHARACTER_0666,
+                device: device_number(major, minor),
+                uid: 0,
+                gid: 0,
+            });
         }
     }
     for node in &dev.nodes {
@@ -514,8 +520,14 @@ pub fn sysctl_namespace(name: &str) -> Option<SysctlNamespace> {
         return None;
     }
     match dotted.as_str() {
-        "kernel.msgmax" | "kernel.msgmnb" | "kernel.msgmni" | "kernel.sem" | "kernel.shmall"
-        | "kernel.shmmax" | "kernel.shmmni" | "kernel.shm_rmid_forced" => Some(SysctlNamespace::Ipc),
+        "kernel.msgmax"
+        | "kernel.msgmnb"
+        | "kernel.msgmni"
+        | "kernel.sem"
+        | "kernel.shmall"
+        | "kernel.shmmax"
+        | "kernel.shmmni"
+        | "kernel.shm_rmid_forced" => Some(SysctlNamespace::Ipc),
         "kernel.domainname" | "kernel.hostname" => Some(SysctlNamespace::Uts),
         _ if dotted.starts_with("net.") => Some(SysctlNamespace::Network),
         _ if dotted.starts_with("fs.mqueue.") => Some(SysctlNamespace::Ipc),
@@ -526,9 +538,18 @@ pub fn sysctl_namespace(name: &str) -> Option<SysctlNamespace> {
 /// The path below /proc/sys: the first separator decides which of `.` and `/` separates (sysctl(8)).
 fn sysctl_path(name: &str) -> String {
     match name.find(['.', '/']) {
-        Some(at) if name.as_bytes()[at] == b'.' => {
-            name.chars().map(|c| if c == '.' { '/' } else if c == '/' { '.' } else { c }).collect()
-        }
+        Some(at) if name.as_bytes()[at] == b'.' => name
+            .chars()
+            .map(|c| {
+                if c == '.' {
+                    '/'
+                } else if c == '/' {
+                    '.'
+                } else {
+                    c
+                }
+            })
+            .collect(),
         _ => name.to_owned(),
     }
 }
@@ -554,7 +575,8 @@ fn search_path(spec: &Spec) -> Result<Vec<CString>, SpecError> {
     if program.contains('/') {
         return Ok(vec![c_string("process.args", program)?]);
     }
-    let path = spec.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let path =
+        spec.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
     path.split(':')
         .map(|dir| c_string("process.env", &format!("{}/{program}", if dir.is_empty() { "." } else { dir })))
         .collect()
@@ -578,7 +600,9 @@ mod tests {
         assert_eq!(sysctl_namespace("net/ipv4/conf/eth0.1/forwarding"), Some(SysctlNamespace::Network));
         assert_eq!(sysctl_namespace("fs.mqueue.msg_max"), Some(SysctlNamespace::Ipc));
         assert_eq!(sysctl_namespace("kernel.hostname"), Some(SysctlNamespace::Uts));
-        for host in ["kernel.core_pattern", "vm.swappiness", "net/../kernel/core_pattern", "kernel.shm_rmid_forced+x"] {
+        for host in
+            ["kernel.core_pattern", "vm.swappiness", "net/../kernel/core_pattern", "kernel.shm_rmid_forced+x"]
+        {
             assert_eq!(sysctl_namespace(host), None, "{host}");
         }
         assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");

@@ -184,17 +184,50 @@ impl Op {
     pub fn actor(&self) -> Actor {
         use Op::*;
         match self {
-            Cgroup(_) | Clone(_) | JoinCgroup | IdMap(_) | OomScoreAdj(_) | Overlay { .. }
-            | RootDirectory { .. } | RootMemory { .. } | Dev { .. } | Bind { .. } | File { .. }
-            | FromContainer { .. } | CgroupTree { .. } | LookupUser { .. } => Actor::Parent,
-            BecomeRoot | UnshareCgroup | PrivateMounts | EnterRoot { .. } | Attach { .. } | Mount { .. }
-            | MakeDirectory { .. } | Link { .. } | Sysctl { .. } | LoopbackUp
-            | Mask { .. } | ReadOnly { .. } | Seal { .. } | Terminal { .. } | Hostname(_) | Domainname(_)
-            | Pivot | RootReadOnly => Actor::Child,
-            Session { .. } | Keyring | Rlimit(_) | WorkingDirectory { .. } | Umask(_) | Label { .. }
-            | Bounding(_) | User(_) | Capabilities(_) | NoNewPrivileges | Seccomp(_) | Exec { .. } => {
-                Actor::Payload
-            }
+            Cgroup(_)
+            | Clone(_)
+            | JoinCgroup
+            | IdMap(_)
+            | OomScoreAdj(_)
+            | Overlay { .. }
+            | RootDirectory { .. }
+            | RootMemory { .. }
+            | Dev { .. }
+            | Bind { .. }
+            | File { .. }
+            | FromContainer { .. }
+            | CgroupTree { .. }
+            | LookupUser { .. } => Actor::Parent,
+            BecomeRoot
+            | UnshareCgroup
+            | PrivateMounts
+            | EnterRoot { .. }
+            | Attach { .. }
+            | Mount { .. }
+            | MakeDirectory { .. }
+            | Link { .. }
+            | Sysctl { .. }
+            | LoopbackUp
+            | Mask { .. }
+            | ReadOnly { .. }
+            | Seal { .. }
+            | Terminal { .. }
+            | Hostname(_)
+            | Domainname(_)
+            | Pivot
+            | RootReadOnly => Actor::Child,
+            Session { .. }
+            | Keyring
+            | Rlimit(_)
+            | WorkingDirectory { .. }
+            | Umask(_)
+            | Label { .. }
+            | Bounding(_)
+            | User(_)
+            | Capabilities(_)
+            | NoNewPrivileges
+            | Seccomp(_)
+            | Exec { .. } => Actor::Payload,
         }
     }
 }
@@ -250,7 +283,10 @@ impl fmt::Display for Op {
             Rlimit(limit) => write!(
                 f,
                 "setting limit {} to {}:{}",
-                corten_sys::rlimit::NAMES.iter().find(|(_, n)| *n == limit.resource).map_or("?", |(name, _)| name),
+                corten_sys::rlimit::NAMES
+                    .iter()
+                    .find(|(_, n)| *n == limit.resource)
+                    .map_or("?", |(name, _)| name),
                 limit.soft,
                 limit.hard
             ),

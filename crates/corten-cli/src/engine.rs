@@ -1,0 +1,347 @@
+//! The engine as the commands see it: the calls of [`Engine`] carried out by `corten-engine` and
+//! `corten-store`, their errors turned into reports with a kind and a hint.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+
+use corten_engine::config::{Config, MountSource};
+use corten_engine::container::{self, Container};
+use corten_engine::record::Status;
+use corten_engine::{Dirs, EngineError, run};
+use corten_store::{ImportOptions, Store, StoreError};
+use serde_json::{Value, json};
+
+use crate::engine_api::{
+    ContainerState, ContainerSummary, Engine, EngineOptions, ImageRemoval, ImageSummary, Import, Load,
+    Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome,
+};
+use crate::report::{ENGINE_FAILED, Kind, Report};
+
+/// The engine of this machine.
+#[derive(Debug)]
+pub struct LocalEngine {
+    dirs: Dirs,
+}
+
+impl LocalEngine {
+    /// Opens it; nothing is made before it is needed.
+    ///
+    /// # Errors
+    /// An ordinary user is refused: the rootless mode is not there yet.
+    pub fn open(options: &EngineOptions) -> Result<Box<dyn Engine>, Report> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Report::host("corten needs to be root")
+                .cause("containers of ordinary users (rootless) are not there yet")
+                .hint("run it with sudo; root in the container is nobody on the host all the same")
+                .status(ENGINE_FAILED));
+        }
+        let mut dirs = Dirs::system();
+        if let Some(root) = &options.root {
+            dirs.root.clone_from(root);
+        }
+        if let Some(run) = &options.run_root {
+            dirs.run.clone_from(run);
+        }
+        Ok(Box::new(Self { dirs }))
+    }
+
+    fn store(&self) -> Result<Store, Report> {
+        Store::open(&self.dirs.root).map_err(|error| store_report(&error.into()))
+    }
+
+    fn not_there(what: &str) -> Report {
+        Report::user(format!("{what} is not there yet"))
+    }
+}
+
+fn store_report(error: &StoreError) -> Report {
+    let kind = match error {
+        StoreError::NotFound(_) | StoreError::Ambiguous { .. } => Kind::User,
+        _ => Kind::Host,
+    };
+    let report = Report::from_error(kind, error);
+    match error {
+        StoreError::NotFound(_) => report.hint(
+            "bring it in with `corten import` (a root file system as tar); registries are not there yet; \
+             the image name `host` needs none",
+        ),
+        _ => report,
+    }
+}
+
+fn engine_report(error: &EngineError) -> Report {
+    let kind = match error {
+        EngineError::Call { .. } | EngineError::Record { .. } | EngineError::Cgroup(_) => Kind::Host,
+        EngineError::Store(error) => return store_report(error).status(ENGINE_FAILED),
+        _ => Kind::User,
+    };
+    let report = Report::from_error(kind, error);
+    match error {
+        EngineError::Cgroup(error) => match error.hint() {
+            Some(hint) => report.hint(hint),
+            None => report,
+        },
+        _ => report,
+    }
+}
+
+fn seconds(ns: u128) -> i64 {
+    (ns / 1_000_000_000) as i64
+}
+
+fn summary(container: Container) -> ContainerSummary {
+    let Container { record, state } = container;
+    let started_s = seconds(state.started_ns);
+    let mut mounts = Vec::new();
+    for mount in &record.config.mounts {
+        match &mount.source {
+            MountSource::Bind(bind) => mounts.push(bind.source.clone()),
+            MountSource::Volume(volume) => mounts.extend(volume.name.clone()),
+            _ => {}
+        }
+    }
+    ContainerSummary {
+        state: match state.status {
+            Status::Created => ContainerState::Created,
+            Status::Running => ContainerState::Running { started_s },
+            Status::Exited => {
+                ContainerState::Exited { code: state.exit_code, finished_s: seconds(state.finished_ns) }
+            }
+        },
+        id: record.id,
+        name: record.name,
+        image: record.config.image.clone(),
+        image_id: record.image_id,
+        command: record.args.join(" "),
+        created_s: seconds(record.created_ns),
+        labels: record.config.labels,
+        mounts,
+        networks: vec![network(&record.config.networks)],
+        ..ContainerSummary::default()
+    }
+}
+
+fn network(networks: &[corten_engine::config::NetworkAttachment]) -> String {
+    match networks.first().map(|network| &network.mode) {
+        Some(corten_engine::config::NetworkMode::Host) => "host".to_owned(),
+        _ => "none".to_owned(),
+    }
+}
+
+/// The part of Docker's container document that is known here.
+fn document(container: Container) -> Value {
+    let Container { record, state } = container;
+    let time =
+        |ns: u128| if ns == 0 { "0001-01-01T00:00:00Z".to_owned() } else { corten_engine::rfc3339(ns) };
+    let status = match state.status {
+        Status::Created => "created",
+        Status::Running => "running",
+        Status::Exited => "exited",
+    };
+    let config = &record.config;
+    json!({
+        "Id": record.id,
+        "Created": time(record.created_ns),
+        "Path": record.args.first(),
+        "Args": record.args.get(1..).unwrap_or_default(),
+        "State": {
+            "Status": status,
+            "Running": state.status == Status::Running,
+            "Paused": false,
+            "Restarting": false,
+            "OOMKilled": state.oom_killed,
+            "Dead": false,
+            "Pid": state.pid,
+            "ExitCode": state.exit_code,
+            "Error": state.error,
+            "StartedAt": time(state.started_ns),
+            "FinishedAt": time(state.finished_ns),
+        },
+        "Image": record.image_id,
+        "Name": format!("/{}", record.name),
+        "Driver": "overlay",
+        "Platform": "linux",
+        "HostConfig": {
+            "AutoRemove": config.auto_remove,
+            "Privileged": config.privileged,
+            "ReadonlyRootfs": config.read_only,
+            "NetworkMode": network(&config.networks),
+            "Memory": config.resources.memory_bytes.unwrap_or(0),
+            "NanoCpus": config.resources.nano_cpus.unwrap_or(0),
+            "PidsLimit": config.resources.pids_limit,
+            "Binds": config.mounts.iter().filter_map(|mount| mount.bind_spec.clone()).collect::<Vec<_>>(),
+            "CgroupParent": config.resources.cgroup_parent,
+        },
+        "Config": {
+            "Hostname": config.hostname.clone().unwrap_or_else(|| record.id.chars().take(12).collect()),
+            "User": record.user,
+            "Env": record.env,
+            "Cmd": config.command,
+            "Entrypoint": config.entrypoint,
+            "Image": config.image,
+            "WorkingDir": record.workdir,
+            "Labels": config.labels,
+            "Tty": config.tty,
+            "OpenStdin": config.interactive,
+        },
+        // Corten's own: what the host went along with.
+        "Corten": {
+            "FirstHostId": state.first_id,
+            "UnmappedBinds": state.unmapped_binds,
+            "Cgroup": record.cgroup,
+        },
+    })
+}
+
+impl Engine for LocalEngine {
+    fn run(&mut self, config: Config, options: RunOptions) -> Result<RunOutcome, Report> {
+        if options.explain {
+            return Err(Self::not_there("--explain").status(ENGINE_FAILED));
+        }
+        if options.detach_keys.is_some() {
+            return Err(Self::not_there("--detach-keys").status(ENGINE_FAILED));
+        }
+        let engine_options = run::RunOptions { detach: options.detach, sig_proxy: options.sig_proxy };
+        let cidfile = options.cidfile;
+        let created = |id: &str| match &cidfile {
+            None => Ok(()),
+            Some(path) => File::options()
+                .write(true)
+                .create_new(true)
+                .open(path)
+                .and_then(|mut file| file.write_all(id.as_bytes()))
+                .map_err(|error| EngineError::Record { path: path.clone(), reason: error.to_string() }),
+        };
+        match run::run(&self.dirs, config, &engine_options, created) {
+            Ok(run::Outcome::Started(id)) => Ok(RunOutcome::Started(id)),
+            Ok(run::Outcome::Exited { code, .. }) => Ok(RunOutcome::Exited(code)),
+            Err(error) => Err(engine_report(&error).status(error.exit_code())),
+        }
+    }
+
+    fn containers(&mut self, size: bool) -> Result<Vec<ContainerSummary>, Report> {
+        if size {
+            return Err(Self::not_there("--size"));
+        }
+        container::collect(&self.dirs).map_err(|error| engine_report(&error))?;
+        let list = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
+        Ok(list.into_iter().map(summary).collect())
+    }
+
+    fn remove_container(&mut self, name: &str, options: RemoveContainer) -> Result<(), Report> {
+        container::collect(&self.dirs).map_err(|error| engine_report(&error))?;
+        container::remove(&self.dirs, name, options.force).map(drop).map_err(|error| engine_report(&error))
+    }
+
+    fn images(&mut self) -> Result<Vec<ImageSummary>, Report> {
+        Err(Self::not_there("the list of images"))
+    }
+
+    fn remove_image(
+        &mut self,
+        _reference: &str,
+        _options: &RemoveImage,
+    ) -> Result<Vec<ImageRemoval>, Report> {
+        Err(Self::not_there("the removal of images"))
+    }
+
+    fn import(&mut self, request: Import) -> Result<String, Report> {
+        let reference = match &request.reference {
+            None => None,
+            Some(text) => Some(
+                text.parse().map_err(|error: corten_oci::ReferenceError| Report::user(error.to_string()))?,
+            ),
+        };
+        let platform = match &request.platform {
+            None => None,
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|error: corten_oci::platform::PlatformError| Report::user(error.to_string()))?,
+            ),
+        };
+        let options = ImportOptions {
+            reference,
+            changes: request.changes,
+            message: request.message,
+            platform,
+            ..Default::default()
+        };
+        let input: Box<dyn Read + Send> = match &request.file {
+            None => Box::new(std::io::stdin()),
+            Some(path) => Box::new(
+                File::open(path)
+                    .map_err(|error| Report::user(format!("cannot open {}", path.display())).cause(error))?,
+            ),
+        };
+        let image = self.store()?.import(input, &options).map_err(|error| store_report(&error))?;
+        Ok(image.id.to_string())
+    }
+
+    fn load(&mut self, _request: Load) -> Result<Vec<Loaded>, Report> {
+        Err(Self::not_there("`corten load`").hint("`corten import` takes a root file system"))
+    }
+
+    fn inspect_container(&mut self, name: &str, _size: bool) -> Result<Option<Value>, Report> {
+        match container::find(&self.dirs, name) {
+            Ok(container) => Ok(Some(document(container))),
+            Err(EngineError::NoSuchContainer(_)) => Ok(None),
+            Err(error) => Err(engine_report(&error)),
+        }
+    }
+
+    fn inspect_image(&mut self, name: &str, platform: Option<&str>) -> Result<Option<Value>, Report> {
+        let platform = match platform {
+            None => None,
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|error: corten_oci::platform::PlatformError| Report::user(error.to_string()))?,
+            ),
+        };
+        let image = match self.store()?.resolve(name, platform.as_ref()) {
+            Ok(image) => image,
+            Err(StoreError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(store_report(&error)),
+        };
+        let config = serde_json::to_value(&image.config.config).unwrap_or(Value::Null);
+        Ok(Some(json!({
+            "Id": image.id.to_string(),
+            "RepoTags": image.names.iter().map(|name| name.familiar()).collect::<Vec<_>>(),
+            "Created": image.config.created,
+            "Author": image.config.author,
+            "Architecture": image.config.architecture,
+            "Os": image.config.os,
+            "Size": image.size_bytes.unwrap_or(0),
+            "Config": config,
+            "RootFS": {
+                "Type": "layers",
+                "Layers": image.diff_ids().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            },
+        })))
+    }
+
+    fn info(&mut self) -> Result<Value, Report> {
+        let list = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
+        let count = |status: Status| list.iter().filter(|c| c.state.status == status).count();
+        let uname = rustix::system::uname();
+        let layout = corten_cgroup::Layout::detect().map_err(|error| engine_report(&error.into()))?;
+        Ok(json!({
+            "Containers": list.len(),
+            "ContainersRunning": count(Status::Running),
+            "ContainersPaused": 0,
+            "ContainersStopped": list.len() - count(Status::Running),
+            "Driver": "overlay",
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": format!("{:?}", layout.kind).to_lowercase(),
+            "KernelVersion": uname.release().to_string_lossy(),
+            "OSType": "linux",
+            "Architecture": uname.machine().to_string_lossy(),
+            "CortenRootDir": self.dirs.root.display().to_string(),
+            "ServerVersion": crate::VERSION,
+        }))
+    }
+
+    fn internal(&mut self, _args: Vec<OsString>) -> Result<u8, Report> {
+        Err(Report::user("corten has no internal command of that name"))
+    }
+}

@@ -1,0 +1,67 @@
+//! Where the state is.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+use crate::error::{At, EngineError};
+
+/// The two roots, and the paths below them.
+#[derive(Debug, Clone)]
+pub struct Dirs {
+    /// What outlives a boot.
+    pub root: PathBuf,
+    /// What does not.
+    pub run: PathBuf,
+}
+
+impl Dirs {
+    /// Those of the machine: only root can use them.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { root: "/var/lib/corten".into(), run: "/run/corten".into() }
+    }
+
+    /// A container's directory on disk.
+    #[must_use]
+    pub fn container(&self, id: &str) -> PathBuf {
+        self.root.join("containers").join(id)
+    }
+
+    /// A container's directory of the living.
+    #[must_use]
+    pub fn live(&self, id: &str) -> PathBuf {
+        self.run.join(id)
+    }
+
+    /// The link that reserves a name.
+    #[must_use]
+    pub fn name(&self, name: &str) -> PathBuf {
+        self.root.join("names").join(name)
+    }
+
+    /// Where blocks of ids are leased.
+    #[must_use]
+    pub fn leases(&self) -> PathBuf {
+        self.run.join("ids")
+    }
+}
+
+/// Makes a directory, and those above it if they are missing; mode 0700, since layers hold set-uid files.
+pub(crate) fn make_private(path: &Path) -> Result<(), EngineError> {
+    let make = |path: &Path| rustix::fs::mkdir(path, Mode::from_raw_mode(0o700));
+    match make(path) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(Errno::NOENT) => {
+            if let Some(parent) = path.parent() {
+                make_private(parent)?;
+            }
+            match make(path) {
+                Err(Errno::EXIST) => Ok(()),
+                other => other.at("mkdir", path),
+            }
+        }
+        other => other.at("mkdir", path),
+    }
+}

@@ -1,0 +1,332 @@
+//! The monitor: one small process a container, which starts it, carries its streams, notes its end and
+//! cleans up after it. Its starter is one more client of it and may go at any time.
+//!
+//! ```text
+//!   client ◀──socket──▶ monitor ──clone3──▶ init ──▶ program
+//!                          │  ▲                        │
+//!                     log.json └──── stdout, stderr (FIFOs) or the terminal
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use corten_runtime::apply::{Options, Started};
+use corten_runtime::{Plan, StartError};
+use corten_sys::signal::{self, SignalSet};
+use corten_sys::wait::Exit;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::dirs::Dirs;
+use crate::error::{At, EngineError};
+use crate::lease::Lease;
+use crate::log::Log;
+use crate::record::{self, State, Status};
+use crate::session::{self, EXITED, FAILED, RESIZE, SIGNAL, STARTED, STDERR, STDIN, STDOUT};
+
+/// What the monitor takes over from the process that forked it.
+pub(crate) struct Monitor {
+    pub(crate) dirs: Dirs,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) auto_remove: bool,
+    pub(crate) interactive: bool,
+    pub(crate) write_log: bool,
+    pub(crate) lease: Option<Lease>,
+    /// The program's user on the host, who must be able to open its own streams again.
+    pub(crate) owner: Option<u32>,
+    pub(crate) client: OwnedFd,
+}
+
+/// The ends of the container's streams.
+struct Streams {
+    stdin: Option<OwnedFd>,
+    stdout: OwnedFd,
+    stderr: Option<OwnedFd>,
+}
+
+impl Monitor {
+    /// Runs until the container has ended; the exit code of the monitor itself means nothing.
+    pub(crate) fn run(mut self, plan: Plan) -> i32 {
+        let _lock = match self.detach() {
+            Ok(lock) => lock,
+            Err(error) => return self.fail(&error),
+        };
+        let (started, streams) = match self.start(plan) {
+            Ok(both) => both,
+            Err(error) => return self.fail(&error),
+        };
+        let mut state = State {
+            status: Status::Running,
+            pid: started.child.pid.as_raw_nonzero().get(),
+            boot_id: record::boot_id(),
+            started_ns: record::now_ns(),
+            first_id: self.lease.as_ref().map_or(0, |lease| lease.first_id),
+            unmapped_binds: started.outcome.unmapped_binds.clone(),
+            ..State::created()
+        };
+        state.pid_start = record::start_of(state.pid).unwrap_or(0);
+        let live = self.dirs.live(&self.id);
+        // Without it `ps` shows a container that was made and not started; it runs all the same.
+        let _shown = record::write(&live.join("state.json"), &state, false);
+        let mut client = Some(());
+        if session::tell(self.client.as_fd(), STARTED, &[]).is_err() {
+            client = None;
+        }
+        let end = self.serve(&started, streams, &mut client);
+        self.finish(state, started, end, client)
+    }
+
+    /// A session of its own, nothing of the starter's left open, and the lock that says that it lives.
+    fn detach(&self) -> Result<OwnedFd, EngineError> {
+        rustix::process::setsid().at("setsid", "")?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .at("open", "/dev/null")?;
+        for number in 0..3 {
+            corten_sys::fd::place(null.as_fd(), number).at("dup2", "/dev/null")?;
+        }
+        signal::set_mask(&SignalSet::empty());
+        let path = self.dirs.live(&self.id).join("lock");
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC;
+        let lock = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).at("open", &path)?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).at("flock", &path)?;
+        Ok(lock)
+    }
+
+    fn start(&mut self, plan: Plan) -> Result<(Started, Streams), EngineError> {
+        let live = self.dirs.live(&self.id);
+        let exit = live.join("exit");
+        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC;
+        let record = rustix::fs::open(&exit, flags, Mode::from_raw_mode(0o600)).at("open", &exit)?;
+        if plan.spec.process.terminal.is_some() {
+            let options = Options { exit_record: Some(record.as_fd()), ..Options::default() };
+            let mut started = corten_runtime::apply::start(plan, &options)?;
+            let Some(master) = started.terminal.take() else {
+                return Err(StartError::Killed("a terminal that was not made".to_owned()).into());
+            };
+            let stdin = rustix::io::fcntl_dupfd_cloexec(&master, 3).at("dup", "the terminal")?;
+            set_nonblocking(&master)?;
+            return Ok((started, Streams { stdin: Some(stdin), stdout: master, stderr: None }));
+        }
+        let (out, out_end) = self.fifo(&live.join("stdout"))?;
+        let (err, err_end) = self.fifo(&live.join("stderr"))?;
+        let (input, input_end) = if self.interactive {
+            let (read, write) =
+                rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("pipe", "stdin")?;
+            if let Some(owner) = self.owner {
+                rustix::fs::fchown(&read, Some(rustix::fs::Uid::from_raw(owner)), None)
+                    .at("fchown", "stdin")?;
+            }
+            (Some(write), read)
+        } else {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            (None, rustix::fs::open("/dev/null", flags, Mode::empty()).at("open", "/dev/null")?)
+        };
+        let stdio = [input_end.as_fd(), out_end.as_fd(), err_end.as_fd()];
+        let options = Options { stdio: Some(stdio), exit_record: Some(record.as_fd()), ..Options::default() };
+        let started = corten_runtime::apply::start(plan, &options)?;
+        if let Some(input) = &input {
+            set_nonblocking(input)?;
+        }
+        Ok((started, Streams { stdin: input, stdout: out, stderr: Some(err) }))
+    }
+
+    /// A named pipe, open for reading here (and for writing, so that it never ends by itself), and its
+    /// other end for the container.
+    fn fifo(&self, path: &Path) -> Result<(OwnedFd, OwnedFd), EngineError> {
+        match rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).at("mknod", path),
+        }
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let read = rustix::fs::open(path, flags, Mode::empty()).at("open", path)?;
+        let write =
+            rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at("open", path)?;
+        if let Some(owner) = self.owner {
+            // `> /dev/stdout` opens it again, as the container's user.
+            rustix::fs::fchown(&write, Some(rustix::fs::Uid::from_raw(owner)), None).at("fchown", path)?;
+        }
+        Ok((read, write))
+    }
+
+    /// Carries bytes and signals until the first process has ended and everything it wrote is read.
+    fn serve(&self, started: &Started, mut streams: Streams, client: &mut Option<()>) -> Exit {
+        let path = self.dirs.container(&self.id).join("log.json");
+        let mut log = if self.write_log { Log::open(&path).ok() } else { None };
+        let mut buffer = vec![0; session::CHUNK];
+        let mut pending = Vec::new();
+        loop {
+            let (ended, heard, writable) = {
+                let mut fds = vec![
+                    PollFd::new(&started.child.pidfd, PollFlags::IN),
+                    PollFd::new(&streams.stdout, PollFlags::IN),
+                ];
+                if let Some(err) = &streams.stderr {
+                    fds.push(PollFd::new(err, PollFlags::IN));
+                }
+                let client_at = fds.len();
+                // Input that the program does not take is not read from the client either.
+                if client.is_some() && pending.len() < session::CHUNK {
+                    fds.push(PollFd::new(&self.client, PollFlags::IN));
+                }
+                let input_at = fds.len();
+                if let (Some(input), false) = (&streams.stdin, pending.is_empty()) {
+                    fds.push(PollFd::new(input, PollFlags::OUT));
+                }
+                match poll(&mut fds, None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(_) => break,
+                }
+                let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+                (ready(0), client_at < input_at && ready(client_at), ready(input_at))
+            };
+            self.pump(&streams, &mut buffer, &mut log, client);
+            if writable {
+                flush(&mut streams, &mut pending);
+            }
+            if ended {
+                break;
+            }
+            if heard {
+                self.obey(started, &mut streams, &mut buffer, &mut pending, client);
+                flush(&mut streams, &mut pending);
+            }
+        }
+        self.pump(&streams, &mut buffer, &mut log, client);
+        if let Some(log) = &mut log {
+            log.finish();
+        }
+        let end = corten_sys::wait::wait_pidfd(started.child.pidfd.as_fd()).unwrap_or(Exit::Code(125));
+        let record = std::fs::read_to_string(self.dirs.live(&self.id).join("exit")).unwrap_or_default();
+        corten_runtime::init::parse_record(&record).unwrap_or(end)
+    }
+
+    /// Reads what the container wrote until nothing is there.
+    fn pump(&self, streams: &Streams, buffer: &mut [u8], log: &mut Option<Log>, client: &mut Option<()>) {
+        let ends = [(STDOUT, Some(&streams.stdout)), (STDERR, streams.stderr.as_ref())];
+        for (kind, fd) in ends.into_iter().filter_map(|(kind, fd)| fd.map(|fd| (kind, fd))) {
+            while let Ok(count @ 1..) = rustix::io::read(fd, &mut *buffer) {
+                if let Some(log) = log {
+                    log.write(kind, &buffer[..count]);
+                }
+                if client.is_some() && session::tell(self.client.as_fd(), kind, &buffer[..count]).is_err() {
+                    *client = None;
+                }
+            }
+        }
+    }
+
+    /// Does what the client asks for.
+    fn obey(
+        &self,
+        started: &Started,
+        streams: &mut Streams,
+        buffer: &mut [u8],
+        pending: &mut Vec<u8>,
+        client: &mut Option<()>,
+    ) {
+        match session::hear(self.client.as_fd(), buffer) {
+            None => {
+                *client = None;
+                // Whoever typed is gone: for a pipe that is the end of the input.
+                if streams.stderr.is_some() {
+                    streams.stdin = None;
+                }
+            }
+            Some((STDIN, [])) if streams.stderr.is_some() && pending.is_empty() => streams.stdin = None,
+            Some((STDIN, [])) => {}
+            Some((STDIN, bytes)) => pending.extend_from_slice(bytes),
+            Some((SIGNAL, [number, ..])) => {
+                if let Some(signal) = Signal::from_named_raw(i32::from(*number)) {
+                    // Ended already: its exit is about to be told.
+                    let _gone = pidfd_send_signal(&started.child.pidfd, signal);
+                }
+            }
+            Some((RESIZE, [r0, r1, c0, c1])) => {
+                let size = rustix::termios::Winsize {
+                    ws_row: u16::from_ne_bytes([*r0, *r1]),
+                    ws_col: u16::from_ne_bytes([*c0, *c1]),
+                    ws_xpixel: 0,
+                    ws_ypixel: 0,
+                };
+                let _not_a_terminal = rustix::termios::tcsetwinsize(&streams.stdout, size);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn finish(self, mut state: State, started: Started, end: Exit, client: Option<()>) -> i32 {
+        state.status = Status::Exited;
+        state.finished_ns = record::now_ns();
+        state.exit_code = i32::from(end.shell_code());
+        state.pid = 0;
+        if let Some(cgroup) = started.cgroup {
+            state.oom_killed = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+            // With process 1 the kernel ends the rest; without a pid namespace they are ours to end.
+            let _gone = cgroup.kill_all();
+            let _left = cgroup.remove();
+        }
+        if let Some(lease) = &self.lease {
+            lease.release();
+        }
+        if self.auto_remove {
+            crate::container::forget(&self.dirs, &self.id, &self.name);
+        } else {
+            // Kept on disk: what runs no more outlives the boot.
+            let _shown = record::write(&self.dirs.container(&self.id).join("state.json"), &state, true);
+            let _gone = std::fs::remove_dir_all(self.dirs.live(&self.id));
+        }
+        if client.is_some() {
+            let code = [state.exit_code as u8, u8::from(state.oom_killed)];
+            let _gone = session::tell(self.client.as_fd(), EXITED, &code);
+        }
+        0
+    }
+
+    fn fail(self, error: &EngineError) -> i32 {
+        if let Some(lease) = &self.lease {
+            lease.release();
+        }
+        if self.auto_remove {
+            crate::container::forget(&self.dirs, &self.id, &self.name);
+        } else {
+            let code = i32::from(error.exit_code());
+            let state = State { error: error.to_string(), exit_code: code, ..State::created() };
+            let _shown = record::write(&self.dirs.container(&self.id).join("state.json"), &state, true);
+            let _gone = std::fs::remove_dir_all(self.dirs.live(&self.id));
+        }
+        let mut body = vec![error.exit_code()];
+        body.extend_from_slice(error.to_string().as_bytes());
+        body.truncate(session::CHUNK - 1);
+        let _gone = session::tell(self.client.as_fd(), FAILED, &body);
+        1
+    }
+}
+
+/// Writes what the program takes now.
+fn flush(streams: &mut Streams, pending: &mut Vec<u8>) {
+    let Some(input) = &streams.stdin else {
+        pending.clear();
+        return;
+    };
+    while !pending.is_empty() {
+        match rustix::io::write(input, pending) {
+            Ok(count) => drop(pending.drain(..count)),
+            Err(Errno::AGAIN) => return,
+            Err(Errno::INTR) => {}
+            Err(_) => {
+                pending.clear();
+                streams.stdin = None;
+                return;
+            }
+        }
+    }
+}
+
+fn set_nonblocking(fd: &impl AsFd) -> Result<(), EngineError> {
+    let fd: BorrowedFd<'_> = fd.as_fd();
+    let flags = rustix::fs::fcntl_getfl(fd).at("fcntl", "stream")?;
+    rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK).at("fcntl", "stream")
+}

@@ -1,0 +1,164 @@
+//! What is kept about a container: the record, written once, and its state, rewritten as it changes.
+
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::error::{At, EngineError};
+
+/// The version of both files; a newer one is refused rather than misread.
+pub const VERSION: u32 = 1;
+
+/// A container as it was created.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`VERSION`].
+    pub version: u32,
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Nanoseconds since 1970.
+    pub created_ns: u128,
+    /// The image's id; empty for `host`.
+    pub image_id: String,
+    /// The image's layers, by their diff-ids: what garbage collection must keep.
+    pub layers: Vec<String>,
+    /// What was asked for.
+    pub config: Config,
+    /// The command as it is executed.
+    pub args: Vec<String>,
+    /// The environment as it is given.
+    pub env: Vec<String>,
+    /// Who it runs as, as said by the user or the image.
+    pub user: String,
+    /// Its working directory.
+    pub workdir: String,
+    /// Its cgroup, below each hierarchy.
+    pub cgroup: Option<String>,
+}
+
+/// How far a container's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Made, never started.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its program ended.
+    Exited,
+}
+
+/// The state of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// [`VERSION`].
+    pub version: u32,
+    /// How far.
+    pub status: Status,
+    /// Its first process, while it runs.
+    pub pid: i32,
+    /// When that process started, in clock ticks since boot: a number without it is not believed.
+    pub pid_start: u64,
+    /// The boot that it started in.
+    pub boot_id: String,
+    /// Nanoseconds since 1970.
+    pub started_ns: u128,
+    /// Nanoseconds since 1970; 0 while it runs.
+    pub finished_ns: u128,
+    /// The exit code as a shell shows it.
+    pub exit_code: i32,
+    /// Whether the kernel killed something in it for memory.
+    pub oom_killed: bool,
+    /// Why it could not start.
+    pub error: String,
+    /// First host id of its block; 0 where ids are not shifted.
+    pub first_id: u32,
+    /// Binds whose ids could not be shifted.
+    pub unmapped_binds: Vec<String>,
+}
+
+impl State {
+    /// Of a container that has only been made.
+    #[must_use]
+    pub fn created() -> Self {
+        Self {
+            version: VERSION,
+            status: Status::Created,
+            pid: 0,
+            pid_start: 0,
+            boot_id: String::new(),
+            started_ns: 0,
+            finished_ns: 0,
+            exit_code: 0,
+            oom_killed: false,
+            error: String::new(),
+            first_id: 0,
+            unmapped_binds: Vec::new(),
+        }
+    }
+
+    /// Whether its first process is there, and is the one that was started.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.status == Status::Running
+            && self.pid > 0
+            && start_of(self.pid) == Some(self.pid_start)
+            && self.boot_id == boot_id()
+    }
+}
+
+/// When a process started, in clock ticks since boot: the 22nd field of /proc/PID/stat (proc(5)).
+pub(crate) fn start_of(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
+/// The id of this boot.
+pub(crate) fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn now_ns() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos())
+}
+
+/// Reads a record or state.
+pub(crate) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>, EngineError> {
+    let text = match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.at("read", path)?,
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| EngineError::Record { path: path.into(), reason: error.to_string() })
+}
+
+/// Writes a record or state whole or not at all; `durable` if it must outlive a power cut.
+pub(crate) fn write(path: &Path, value: &impl Serialize, durable: bool) -> Result<(), EngineError> {
+    let damaged =
+        |error: serde_json::Error| EngineError::Record { path: path.into(), reason: error.to_string() };
+    let text = serde_json::to_vec(value).map_err(damaged)?;
+    let beside = path.with_extension("new");
+    let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(&beside, flags, Mode::from_raw_mode(0o600)).at("open", &beside)?;
+    let mut rest = text.as_slice();
+    while !rest.is_empty() {
+        rest = &rest[rustix::io::write(&file, rest).at("write", &beside)?..];
+    }
+    if durable {
+        rustix::fs::fsync(&file).at("fsync", &beside)?;
+    }
+    rustix::fs::rename(&beside, path).at("rename", path)?;
+    if durable && let Some(parent) = path.parent() {
+        let dir =
+            rustix::fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .at("open", parent)?;
+        rustix::fs::fsync(&dir).at("fsync", parent)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,337 @@
+//! `run`: make a container, fork its monitor, and be its first client.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use corten_cgroup::Layout;
+use corten_store::Store;
+use corten_sys::signal::{self, SignalSet};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::termios::{OptionalActions, Termios};
+
+use crate::config::Config;
+use crate::container::forget;
+use crate::dirs::{Dirs, make_private};
+use crate::error::{At, EngineError};
+use crate::lease::Lease;
+use crate::monitor::Monitor;
+use crate::record::{self, Record, State, VERSION};
+use crate::resolve::{self, Context};
+use crate::session::{self, EXITED, FAILED, RESIZE, SIGNAL, STARTED, STDERR, STDIN, STDOUT};
+use crate::{host_image, names};
+
+/// How a container is run.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Come back as soon as it runs.
+    pub detach: bool,
+    /// Pass signals on to it.
+    pub sig_proxy: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It runs; its id.
+    Started(String),
+    /// It ended: the exit code as a shell shows it, and whether the kernel killed in it for memory.
+    Exited {
+        /// 0 to 255.
+        code: u8,
+        /// Its memory limit was reached.
+        oom_killed: bool,
+    },
+}
+
+/// A container that exists and was not started.
+struct Made {
+    monitor: Monitor,
+    plan: corten_runtime::Plan,
+    client: OwnedFd,
+}
+
+/// Creates and starts a container. `created` is told its id before it starts.
+///
+/// # Errors
+/// See [`EngineError`]; nothing is left behind then, except of a container that was to be kept and made
+/// but could not start.
+pub fn run(
+    dirs: &Dirs,
+    config: Config,
+    options: &RunOptions,
+    created: impl FnOnce(&str) -> Result<(), EngineError>,
+) -> Result<Outcome, EngineError> {
+    resolve::check(&config)?;
+    let tty = config.tty;
+    let interactive = config.interactive;
+    let id = corten_oci::ContainerId::from_random(random()?).as_str().to_owned();
+    let name = reserve_name(dirs, &config, &id)?;
+    let made = match make(dirs, config, &id, &name).and_then(|made| created(&id).map(|()| made)) {
+        Ok(made) => made,
+        Err(error) => {
+            crate::lease::release_of(dirs, &id);
+            forget(dirs, &id, &name);
+            return Err(error);
+        }
+    };
+    let Made { monitor, plan, client } = made;
+    let child = corten_sys::clone::fork(|| monitor.run(plan)).at("fork", "monitor")?;
+    let mut buffer = vec![0; session::CHUNK];
+    match session::hear(client.as_fd(), &mut buffer) {
+        Some((STARTED, _)) => {}
+        Some((FAILED, [code, message @ ..])) => {
+            let message = String::from_utf8_lossy(message).into_owned();
+            let failed = EngineError::Failed { message, code: *code };
+            let _reaped = corten_sys::wait::wait_pidfd(child.pidfd.as_fd());
+            return Err(failed);
+        }
+        _ => return Err(EngineError::MonitorGone(name)),
+    }
+    if options.detach {
+        return Ok(Outcome::Started(id));
+    }
+    Client { socket: client, tty, interactive, proxy: options.sig_proxy }
+        .attend(&mut buffer)
+        .ok_or(EngineError::MonitorGone(name))
+}
+
+fn random() -> Result<[u8; 32], EngineError> {
+    let mut bytes = [0; 32];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).at("getrandom", "")?;
+    Ok(bytes)
+}
+
+/// An exclusive link: the name is ours or somebody else's, never both's.
+fn reserve_name(dirs: &Dirs, config: &Config, id: &str) -> Result<String, EngineError> {
+    let seed = u32::from_str_radix(&id[8..16], 16).unwrap_or(0);
+    for attempt in 0..1000 {
+        let name = config.name.clone().unwrap_or_else(|| names::make_up(seed, attempt));
+        let path = dirs.name(&name);
+        let mut made = rustix::fs::symlink(id, &path);
+        if made == Err(Errno::NOENT) {
+            make_private(&dirs.root.join("names"))?;
+            made = rustix::fs::symlink(id, &path);
+        }
+        match made {
+            Ok(()) => return Ok(name),
+            Err(Errno::EXIST) if config.name.is_none() => {}
+            Err(Errno::EXIST) => {
+                let owner = std::fs::read_link(&path).at("readlink", &path)?.to_string_lossy().into_owned();
+                if crate::container::exists(dirs, &owner) {
+                    return Err(EngineError::NameTaken { name, id: owner });
+                }
+                // Whoever had it is gone.
+                forget(dirs, &owner, &name);
+            }
+            Err(errno) => return Err(errno).at("symlink", &path),
+        }
+    }
+    Err(EngineError::refused("an automatic name", "a thousand tries found none that is free"))
+}
+
+fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, EngineError> {
+    let (container_dir, run_dir) = (dirs.container(id), dirs.live(id));
+    make_private(&container_dir)?;
+    make_private(&run_dir)?;
+    for dir in ["upper", "work"] {
+        make_private(&container_dir.join(dir))?;
+    }
+    // The root of the container has the mode of the upper directory.
+    let upper = container_dir.join("upper");
+    rustix::fs::chmod(&upper, rustix::fs::Mode::from_raw_mode(0o755)).at("chmod", &upper)?;
+    let (image, lowers, image_mounts) = if config.image == "host" {
+        let host = host_image::prepare(&container_dir)?;
+        (None, vec![host.skeleton], host.mounts)
+    } else {
+        let platform = match &config.platform {
+            None => None,
+            Some(text) => Some(
+                text.parse::<corten_oci::Platform>()
+                    .map_err(|error| EngineError::refused(format!("--platform {text}"), error.to_string()))?,
+            ),
+        };
+        let image = Store::open(&dirs.root)?.resolve(&config.image, platform.as_ref())?;
+        let lowers = image.layers.iter().rev().cloned().collect();
+        (Some(image), lowers, Vec::new())
+    };
+    let image_config = image.as_ref().map(|image| &image.config);
+    let lease = Lease::take(dirs, id)?;
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
+    let terminal = config.tty.then(|| size.map_or((0, 0), |size| (size.ws_row, size.ws_col)));
+    let context = Context {
+        id,
+        run_dir: run_dir.clone(),
+        container_dir: container_dir.clone(),
+        image: image_config,
+        lowers,
+        image_mounts,
+        first_id: lease.first_id,
+        terminal,
+    };
+    let spec = resolve::spec(&config, context)?;
+    let shifted = spec.namespaces.user != corten_runtime::spec::UserNamespace::Host;
+    let record = Record {
+        version: VERSION,
+        id: id.to_owned(),
+        name: name.to_owned(),
+        created_ns: record::now_ns(),
+        image_id: image.as_ref().map_or_else(String::new, |image| image.id.to_string()),
+        layers: image
+            .as_ref()
+            .map_or_else(Vec::new, |image| image.diff_ids().iter().map(ToString::to_string).collect()),
+        args: spec.process.args.clone(),
+        env: spec.process.env.clone(),
+        user: match &spec.process.user {
+            corten_runtime::spec::User::Lookup { user, .. } => user.clone(),
+            corten_runtime::spec::User::Ids { uid, gid, .. } => format!("{uid}:{gid}"),
+        },
+        workdir: spec.process.cwd.clone(),
+        cgroup: spec.cgroup.as_ref().map(|cgroup| cgroup.path.to_string()),
+        config,
+    };
+    let keep = if record.config.auto_remove { &run_dir } else { &container_dir };
+    record::write(&keep.join("config.json"), &record, !record.config.auto_remove)?;
+    if !record.config.auto_remove {
+        record::write(&container_dir.join("state.json"), &State::created(), false)?;
+    }
+    let layout = Layout::detect()?;
+    let plan = corten_runtime::plan::build(spec, Some(&layout))?;
+    let (client, monitor_end) = session::pair().at("socketpair", "monitor")?;
+    let owner = shifted.then(|| {
+        // A user by name is not known before the root file system is there: root then.
+        let uid = record.user.split(':').next().and_then(|uid| uid.parse::<u32>().ok()).unwrap_or(0);
+        lease.first_id + uid.min(crate::lease::BLOCK - 1)
+    });
+    let monitor = Monitor {
+        dirs: dirs.clone(),
+        id: id.to_owned(),
+        name: name.to_owned(),
+        auto_remove: record.config.auto_remove,
+        interactive: record.config.interactive,
+        write_log: !record.config.auto_remove,
+        lease: Some(lease),
+        owner,
+        client: monitor_end,
+    };
+    Ok(Made { monitor, plan, client })
+}
+
+/// The command's own process in the foreground.
+struct Client {
+    socket: OwnedFd,
+    tty: bool,
+    interactive: bool,
+    proxy: bool,
+}
+
+/// Puts the terminal back as it was.
+struct Raw(Option<Termios>);
+
+impl Raw {
+    fn make(wanted: bool) -> Self {
+        let stdin = rustix::stdio::stdin();
+        let Some(before) = wanted.then(|| rustix::termios::tcgetattr(stdin).ok()).flatten() else {
+            return Raw(None);
+        };
+        let mut raw = before.clone();
+        raw.make_raw();
+        let set = rustix::termios::tcsetattr(stdin, OptionalActions::Now, &raw);
+        Raw(set.is_ok().then_some(before))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _gone = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
+impl Client {
+    /// Carries streams and signals until the end is told; `None` if the monitor went without telling it.
+    fn attend(&self, buffer: &mut [u8]) -> Option<Outcome> {
+        let watched = SignalSet::all()
+            .without(signal::SIGCHLD)
+            .without(signal::SIGPIPE)
+            .without(signal::SIGTTIN)
+            .without(signal::SIGTTOU);
+        let watched =
+            if self.proxy || self.tty { watched } else { SignalSet::empty().with(signal::SIGWINCH) };
+        let before = signal::set_mask(&watched);
+        let signals = signal::signalfd(&watched).ok()?;
+        let raw = Raw::make(self.tty && self.interactive);
+        let mut input = self.interactive;
+        let outcome = loop {
+            let mut fds =
+                vec![PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+            let stdin = rustix::stdio::stdin();
+            if input {
+                fds.push(PollFd::new(&stdin, PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => break None,
+            }
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            if ready[1] {
+                self.pass_signal(&signals);
+            }
+            if ready.get(2) == Some(&true) {
+                let room = session::CHUNK - 1;
+                let count = rustix::io::read(stdin, &mut buffer[..room]).unwrap_or(0);
+                input = count > 0;
+                let chunk = buffer[..count].to_vec();
+                let _gone = session::tell(self.socket.as_fd(), STDIN, &chunk);
+            }
+            if ready[0] {
+                match session::hear(self.socket.as_fd(), buffer) {
+                    None => break None,
+                    Some((STDOUT, bytes)) => write_all(rustix::stdio::stdout(), bytes),
+                    Some((STDERR, bytes)) => write_all(rustix::stdio::stderr(), bytes),
+                    Some((EXITED, [code, oom])) => {
+                        break Some(Outcome::Exited { code: *code, oom_killed: *oom != 0 });
+                    }
+                    Some(_) => {}
+                }
+            }
+        };
+        drop(raw);
+        signal::set_mask(&before);
+        outcome
+    }
+
+    fn pass_signal(&self, signals: &OwnedFd) {
+        let mut record = [0u8; signal::SIGNALFD_RECORD];
+        while let Ok(count) = rustix::io::read(signals, &mut record) {
+            if count < 4 {
+                return;
+            }
+            let number = i32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
+            if number == signal::SIGWINCH {
+                if let (true, Ok(size)) = (self.tty, rustix::termios::tcgetwinsize(rustix::stdio::stdin())) {
+                    let mut body = size.ws_row.to_ne_bytes().to_vec();
+                    body.extend_from_slice(&size.ws_col.to_ne_bytes());
+                    let _gone = session::tell(self.socket.as_fd(), RESIZE, &body);
+                }
+            } else if let Ok(number) = u8::try_from(number) {
+                let _gone = session::tell(self.socket.as_fd(), SIGNAL, &[number]);
+            }
+        }
+    }
+}
+
+fn write_all(fd: impl AsFd, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match rustix::io::write(&fd, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
+                let _again = poll(&mut fds, None);
+            }
+            // Nobody reads any more; the container goes on.
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What the monitor and an attached client say to each other: messages on a `SOCK_SEQPACKET` pair, the
+//! first byte the kind.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+
+/// The most that one message carries.
+pub(crate) const CHUNK: usize = 32 * 1024;
+
+/// Monitor → client: standard output, standard error.
+pub(crate) const STDOUT: u8 = 1;
+pub(crate) const STDERR: u8 = 2;
+/// Monitor → client: it runs.
+pub(crate) const STARTED: u8 = b'S';
+/// Monitor → client: it does not; exit code, then the reason.
+pub(crate) const FAILED: u8 = b'F';
+/// Monitor → client: it ended; exit code, whether for memory.
+pub(crate) const EXITED: u8 = b'X';
+/// Client → monitor: standard input; with nothing in it, its end.
+pub(crate) const STDIN: u8 = b'I';
+/// Client → monitor: a signal for the program.
+pub(crate) const SIGNAL: u8 = b'K';
+/// Client → monitor: the terminal's size, rows and columns.
+pub(crate) const RESIZE: u8 = b'R';
+
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// Sends one message.
+pub(crate) fn tell(socket: BorrowedFd<'_>, kind: u8, body: &[u8]) -> Result<(), Errno> {
+    let mut message = Vec::with_capacity(body.len() + 1);
+    message.push(kind);
+    message.extend_from_slice(body);
+    loop {
+        match send(socket, &message, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// Receives one message into `buffer`; `None` when the other side is gone.
+pub(crate) fn hear<'a>(socket: BorrowedFd<'_>, buffer: &'a mut [u8]) -> Option<(u8, &'a [u8])> {
+    let count = loop {
+        match recv(socket, &mut *buffer, RecvFlags::empty()) {
+            Err(Errno::INTR) => {}
+            Ok((count, _)) => break count,
+            Err(_) => return None,
+        }
+    };
+    buffer[..count].split_first().map(|(kind, body)| (*kind, body))
+}

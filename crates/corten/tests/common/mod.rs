@@ -1,0 +1,121 @@
+//! A store of its own with a busybox in it, and the binary that cargo built.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A private root, so that tests neither see nor touch the machine's containers.
+pub struct Host {
+    pub dir: tempfile::TempDir,
+}
+
+/// Why a test cannot run here, if it cannot.
+pub fn lacking() -> Option<&'static str> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root");
+    }
+    if !Path::new("/bin/busybox").exists() {
+        return Some("needs busybox-static (cargo xtask deps)");
+    }
+    None
+}
+
+/// Ends the test, counted as run, with the reason printed.
+#[macro_export]
+macro_rules! need_host {
+    () => {
+        match common::lacking() {
+            None => common::Host::with_busybox(),
+            Some(reason) => {
+                eprintln!("skipped: {reason}");
+                return;
+            }
+        }
+    };
+}
+
+impl Host {
+    pub fn with_busybox() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Self { dir };
+        let tree = host.path("tree");
+        for sub in ["bin", "etc", "tmp"] {
+            std::fs::create_dir_all(tree.join(sub)).unwrap();
+        }
+        std::fs::copy("/bin/busybox", tree.join("bin/busybox")).unwrap();
+        for name in [
+            "sh", "cat", "id", "ls", "echo", "env", "sleep", "true", "touch", "rm", "hostname", "mount",
+            "readlink", "stat", "mkdir", "ip", "chmod", "mknod", "kill", "dd", "stty",
+        ] {
+            std::os::unix::fs::symlink("busybox", tree.join("bin").join(name)).unwrap();
+        }
+        std::fs::write(
+            tree.join("etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/srv/web:/bin/sh\n",
+        )
+        .unwrap();
+        std::fs::write(tree.join("etc/group"), "root:x:0:\nweb:x:1001:\nadm:x:4:web\n").unwrap();
+        let tar = host.path("busybox.tar");
+        let made = Command::new("tar")
+            .args(["-C", tree.to_str().unwrap(), "-cf", tar.to_str().unwrap(), "."])
+            .status();
+        assert!(made.unwrap().success());
+        let import = host.corten(&["import", tar.to_str().unwrap(), "busybox"]);
+        assert!(import.status.success(), "{}", text(&import.stderr));
+        host
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_corten"));
+        command
+            .arg("--root")
+            .arg(self.path("root"))
+            .arg("--run-root")
+            .arg(self.path("run"))
+            .args(args)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn corten(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// `run --rm` of busybox with these flags and this script; exit code, stdout, stderr.
+    pub fn sh(&self, flags: &[&str], script: &str) -> (i32, String, String) {
+        let mut args = vec!["run", "--rm"];
+        args.extend(flags);
+        args.extend(["busybox", "sh", "-c", script]);
+        let output = self.corten(&args);
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Nothing of a container is left: no directory, lease or cgroup.
+    pub fn assert_clean(&self, id_prefixes: &[String]) {
+        let count = |path: &str| std::fs::read_dir(self.path(path)).map_or(0, |entries| entries.count());
+        assert_eq!(count("root/containers"), 0, "container directories");
+        assert_eq!(count("root/names"), 0, "names");
+        assert_eq!(count("run/ids"), 0, "leases");
+        for id in id_prefixes {
+            assert!(!Path::new("/sys/fs/cgroup/memory/corten").join(id).exists(), "cgroup of {id}");
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(self.dir.path().to_str().unwrap()), "mounts");
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let list = self.corten(&["ps", "-aq"]);
+        for id in text(&list.stdout).lines() {
+            self.corten(&["rm", "-f", id]);
+        }
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
