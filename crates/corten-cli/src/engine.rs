@@ -47,7 +47,7 @@ impl LocalEngine {
     }
 
     fn store(&self) -> Result<Store, Report> {
-        Store::open(&self.dirs.root).map_err(|error| store_report(&error.into()))
+        Store::open(&self.dirs.root).map_err(|error| store_report(&error))
     }
 
     fn not_there(what: &str) -> Report {

@@ -208,8 +208,14 @@ fn refusals() {
             "error: conflicting options: cannot specify both --restart and --rm\n",
         ),
         (
-            &["-d", "-a", "stdin", "i"],
-            "error: conflicting options: cannot specify both --attach and --detach\n",
+            &["-a", "stdin", "i"],
+            "error: --attach is refused: choosing among the streams is not supported yet
+See",
+        ),
+        (
+            &["--log-driver=none", "i"],
+            "error: --log-driver is refused: log drivers are not supported yet
+See",
         ),
         (&["-it", "i"], "error: the input device is not a TTY\n"),
         (&["-w", "x", "i"], "error: the working directory 'x' is invalid, it needs to be an absolute path\n"),

@@ -311,7 +311,7 @@ impl Maker<'_> {
     }
 
     /// What is mounted at a path of another mount namespace. Only from inside can it be cloned.
-    pub(crate) fn from_namespace(&self, namespace: &Path, path: &CStr, bits: u64) -> Made {
+    pub(crate) fn taken_from(&self, namespace: &Path, path: &CStr, bits: u64) -> Made {
         use corten_sys::clone::{CLONE_NEWNS, setns};
         let open = |path: &Path, flags: OFlags| {
             rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open({path:?})"))

@@ -83,10 +83,8 @@ impl Starter {
         }
         self.clone(&mut plan, &clone, &here, &there, init.as_ref(), options)?;
         drop(there);
-        let identity = self.prepare(&plan, &here)?;
-        if let Some(identity) = identity {
-            drop(identity);
-        }
+        // Back to being the host's root for file systems as soon as everything is made.
+        drop(self.prepare(&plan, &here)?);
         self.watch(&plan, &here)
     }
 
@@ -378,7 +376,7 @@ fn make(maker: &Maker<'_>, op: &Op, outcome: &mut Outcome) -> Result<(u8, OwnedF
         }
         Op::File { slot, path, content, attributes } => (slot, maker.file(path, content, *attributes)?),
         Op::FromContainer { slot, namespace, path, attributes } => {
-            (slot, maker.from_namespace(namespace, path, *attributes)?)
+            (slot, maker.taken_from(namespace, path, *attributes)?)
         }
         Op::CgroupTree { slot, member } => (slot, maker.directory(&member.dir, cgroup, false)?),
         other => return Err(CallError::new(other.to_string(), Errno::NOSYS)),

@@ -29,11 +29,9 @@ pub(crate) fn run(inherited: &mut Inherited<'_>, state: &State, go: &Message) ->
     for (index, op) in inherited.plan.of(Actor::Payload) {
         // A filter may forbid what reporting takes; from here on only the exec can fail in earnest.
         if !announced && matches!(op, Op::Seccomp(_) | Op::Exec { .. }) {
-            if let Some(gate) = inherited.start_gate {
-                if let Err(failure) = wait_at(gate) {
-                    wire::report(inherited.socket, index, failure);
-                    return SETUP_FAILED;
-                }
+            if let Some(Err(failure)) = inherited.start_gate.map(wait_at) {
+                wire::report(inherited.socket, index, failure);
+                return SETUP_FAILED;
             }
             announced = true;
             if wire::send(inherited.socket, &Message::new(wire::EXEC), &[]).is_err() {
