@@ -15,10 +15,10 @@ pub struct Context<'a> {
     pub stdout: &'a mut dyn Write,
     pub stderr: &'a mut dyn Write,
     pub env: Lookup<'a>,
-    /// Of the terminal, or of `COLUMNS`, or 80.
-    pub columns: usize,
-    pub stdin_is_terminal: bool,
-    pub stdout_is_terminal: bool,
+    /// Instead of the terminal's width.
+    pub fixed_columns: Option<usize>,
+    /// Instead of asking.
+    pub fixed_stdin_is_terminal: Option<bool>,
     /// Seconds since 1970: "5 minutes ago" is counted from here.
     pub now_s: i64,
     pub options: EngineOptions,
@@ -37,31 +37,25 @@ impl<'a> Context<'a> {
             stdout,
             stderr,
             env,
-            columns: 80,
-            stdin_is_terminal: false,
-            stdout_is_terminal: false,
-            now_s: 0,
+            fixed_columns: None,
+            fixed_stdin_is_terminal: None,
+            now_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64),
             options: EngineOptions::default(),
             open,
             engine: None,
         }
     }
 
-    /// With what the process's own terminal and clock say.
-    pub fn of_process(mut self) -> Self {
-        let columns = self.variable(crate::env::COLUMNS).and_then(|text| text.parse().ok());
-        self.stdin_is_terminal = rustix::termios::isatty(rustix::stdio::stdin());
-        self.stdout_is_terminal = rustix::termios::isatty(rustix::stdio::stdout());
+    /// Of the terminal, or of `COLUMNS`, or 80. Asked only by those who print help.
+    pub fn columns(&self) -> usize {
+        let said = self.variable(crate::env::COLUMNS).and_then(|text| text.parse().ok());
         let terminal = || rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok();
-        self.columns = match columns {
-            Some(columns) => columns,
-            None if self.stdout_is_terminal => {
-                terminal().map_or(80, |size| usize::from(size.ws_col)).clamp(40, 400)
-            }
-            None => 80,
-        };
-        self.now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
-        self
+        let columns = self.fixed_columns.or(said).or_else(|| terminal().map(|size| usize::from(size.ws_col)));
+        columns.filter(|columns| *columns > 0).unwrap_or(80).clamp(40, 400)
+    }
+
+    pub fn stdin_is_terminal(&self) -> bool {
+        self.fixed_stdin_is_terminal.unwrap_or_else(|| rustix::termios::isatty(rustix::stdio::stdin()))
     }
 
     pub fn engine(&mut self) -> Result<&mut dyn Engine, Report> {

@@ -3,28 +3,24 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args as _;
-
 use crate::engine_api::EngineOptions;
 use crate::env::{self, Lookup};
+use crate::flags::{self, FlagSet as _, Meta, flags};
 use crate::report::{ENGINE_FAILED, Report};
 
-#[derive(clap::Args, Debug, Default)]
-pub(crate) struct Globals {
-    /// Enable debug mode
-    #[arg(short = 'D', long)]
-    debug: bool,
-    /// Directory of what outlives a boot (default "/var/lib/corten", for a user
-    /// "$XDG_DATA_HOME/corten")
-    #[arg(long, value_name = "string")]
-    root: Option<PathBuf>,
-    /// Directory of what does not outlive a boot (default "/run/corten", for a user
-    /// "$XDG_RUNTIME_DIR/corten")
-    #[arg(long, value_name = "string")]
-    run_root: Option<PathBuf>,
-    /// Print version information and quit
-    #[arg(short, long)]
-    version: bool,
+flags! {
+    pub(crate) struct Globals {
+        /// Enable debug mode
+        debug: bool = "debug" 'D';
+        /// Directory of what outlives a boot (default "/var/lib/corten", for a user
+        /// "$XDG_DATA_HOME/corten")
+        root: Option<PathBuf> = "root" ["string", flags::path];
+        /// Directory of what does not outlive a boot (default "/run/corten", for a user
+        /// "$XDG_RUNTIME_DIR/corten")
+        run_root: Option<PathBuf> = "run-root" ["string", flags::path];
+        /// Print version information and quit
+        version: bool = "version" 'v';
+    }
 }
 
 /// What the words before the command ask for.
@@ -52,8 +48,8 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// For the help text and the completions.
-pub(crate) fn command() -> clap::Command {
-    Globals::augment_args(clap::Command::new("corten").disable_help_flag(true).disable_version_flag(true))
+pub(crate) fn flags() -> Vec<(&'static Meta, bool)> {
+    Globals::metas().into_iter().map(|meta| (meta, false)).collect()
 }
 
 /// Read by hand: four flags are not worth a parser on every start.

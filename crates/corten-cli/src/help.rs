@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use clap::{Arg, Command};
-
 use crate::command::Entry;
 use crate::commands;
+use crate::flags::Meta;
 
 /// `corten COMMAND --help`.
 pub(crate) fn command(path: &str, entry: &Entry, columns: usize) -> String {
@@ -13,7 +12,7 @@ pub(crate) fn command(path: &str, entry: &Entry, columns: usize) -> String {
     if entry.aliases.len() > 1 {
         let _ = write!(out, "\nAliases:\n  {}\n", entry.aliases.join(", "));
     }
-    out.push_str(&options(&(entry.build)(), columns));
+    out.push_str(&options("Options", &entry.flags(), columns));
     if !entry.after_help.is_empty() {
         let _ = write!(out, "\n{}\n", entry.after_help);
     }
@@ -41,27 +40,25 @@ pub(crate) fn root(columns: usize) -> String {
     };
     let common = |name: &str| commands::COMMON.contains(&name);
     let shown = || commands::ROOT.iter().filter(|entry| !entry.hidden).map(|e| (e.name, e.about));
-    section("Common Commands", &mut shown().filter(|(name, _)| common(name)));
+    let named = |name: &&str| shown().find(|(known, _)| known == name);
+    section("Common Commands", &mut commands::COMMON.iter().filter_map(named));
     section("Management Commands", &mut commands::GROUPS.iter().map(|group| (group.name, group.about)));
     section("Commands", &mut shown().filter(|(name, _)| !common(name)));
-    out.push_str(&options(&crate::globals::command(), columns).replacen("Options:", "Global Options:", 1));
+    out.push_str(&options("Global Options", &crate::globals::flags(), columns));
     out.push_str("\nRun 'corten COMMAND --help' for more information on a command.\n");
     out
 }
 
-/// The "Options:" block, in the order of the alphabet.
-fn options(command: &Command, columns: usize) -> String {
-    let mut flags: Vec<&Arg> =
-        command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set()).collect();
-    flags.sort_by_key(|arg| arg.get_long());
+/// The "Options:" block; the second of a pair says that the flag is refused.
+fn options(title: &str, flags: &[(&Meta, bool)], columns: usize) -> String {
     if flags.is_empty() {
         return String::new();
     }
-    let left: Vec<String> = flags.iter().map(|arg| spelling(arg)).collect();
+    let left: Vec<String> = flags.iter().map(|(meta, _)| spelling(meta)).collect();
     let width = left.iter().map(String::len).max().unwrap_or(0) + 3;
-    let mut out = String::from("\nOptions:\n");
-    for (arg, left) in flags.iter().zip(&left) {
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let mut out = format!("\n{title}:\n");
+    for ((meta, refused), left) in flags.iter().zip(&left) {
+        let help = format!("{}{}", meta.help, if *refused { " (not supported)" } else { "" });
         let mut lines = wrap(&help, columns.saturating_sub(width).max(20)).into_iter();
         let _ = writeln!(out, "{left:<width$}{}", lines.next().unwrap_or_default());
         for line in lines {
@@ -72,19 +69,10 @@ fn options(command: &Command, columns: usize) -> String {
 }
 
 /// `  -m, --memory bytes`.
-fn spelling(arg: &Arg) -> String {
-    let mut out = match arg.get_short() {
-        Some(short) => format!("  -{short}, "),
-        None => "      ".to_owned(),
-    };
-    let _ = write!(out, "--{}", arg.get_long().unwrap_or_default());
-    // A value that may be left out is a switch to the reader.
-    let takes_value =
-        arg.get_action().takes_values() && arg.get_num_args().is_none_or(|n| n.min_values() > 0);
-    if let Some(name) = arg.get_value_names().and_then(|names| names.first()).filter(|_| takes_value) {
-        let _ = write!(out, " {name}");
-    }
-    out
+fn spelling(meta: &Meta) -> String {
+    let short = meta.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+    let value = meta.value.map_or_else(String::new, |value| format!(" {value}"));
+    format!("  {short}--{}{value}", meta.long)
 }
 
 fn wrap(text: &str, width: usize) -> Vec<String> {

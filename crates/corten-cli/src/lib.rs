@@ -1,9 +1,9 @@
 //! The command line that people know from Docker: one file a command, flags in, engine call, text out.
 //!
 //! ```text
-//! argv ── globals ── commands (tables) ── command (clap, only the one named) ── commands/<name>.rs
-//!                                                                                  │
-//!        report ◄── error ────────────────────────────────────── engine_api ◄──────┘
+//! argv ── globals ── commands (tables) ── flags (of the one named) ── commands/<name>.rs
+//!                                                                        │
+//!        report ◄── error ──────────────────────────── engine_api ◄──────┘
 //! ```
 //!
 //! Invariants: only this crate prints and reads the environment (all of it in [`mod@env`]); no command
@@ -18,6 +18,7 @@ mod engine;
 pub mod engine_api;
 pub mod env;
 mod filter;
+mod flags;
 pub mod format;
 mod globals;
 mod help;
@@ -59,7 +60,7 @@ pub fn run(args: &[OsString], cx: &mut Context<'_>) -> u8 {
 pub fn main(args: &[OsString], open: context::OpenEngine<'_>) -> u8 {
     let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
     let mut stderr = std::io::stderr().lock();
-    let mut cx = Context::new(&mut stdout, &mut stderr, &env::process, open).of_process();
+    let mut cx = Context::new(&mut stdout, &mut stderr, &env::process, open);
     run(args, &mut cx)
 }
 
@@ -69,7 +70,7 @@ fn dispatch(args: &[OsString], cx: &mut Context<'_>) -> Result<u8, Report> {
     let at = match wanted {
         Wanted::Command(at) => at,
         Wanted::Help => {
-            let text = help::root(cx.columns);
+            let text = help::root(cx.columns());
             cx.stdout.write_all(text.as_bytes())?;
             return Ok(0);
         }

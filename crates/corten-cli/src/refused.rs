@@ -1,35 +1,27 @@
 //! Flags of `docker run` whose feature is not there: they exist, and are refused by name. A line leaves
 //! this file when its feature comes.
 
-use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command};
-
-use crate::report::{ENGINE_FAILED, Report};
+use crate::flags::{Meta, Refused};
 
 /// In [`crate::container_flags`] already, waiting for their feature.
-const NOT_YET: &[(&str, &str)] = &[
-    ("cpu_rt_period", "real-time scheduling of cgroups is not supported yet"),
-    ("cpu_rt_runtime", "real-time scheduling of cgroups is not supported yet"),
-    ("health_cmd", "health checks are not supported yet"),
-    ("health_interval", "health checks are not supported yet"),
-    ("health_retries", "health checks are not supported yet"),
-    ("health_start_interval", "health checks are not supported yet"),
-    ("health_start_period", "health checks are not supported yet"),
-    ("health_timeout", "health checks are not supported yet"),
+pub(crate) const NOT_YET: &[(&str, &str)] = &[
+    ("attach", "choosing among the streams is not supported yet"),
+    ("cpu-rt-period", "real-time scheduling of cgroups is not supported yet"),
+    ("cpu-rt-runtime", "real-time scheduling of cgroups is not supported yet"),
+    ("health-cmd", "health checks are not supported yet"),
+    ("health-interval", "health checks are not supported yet"),
+    ("health-retries", "health checks are not supported yet"),
+    ("health-start-interval", "health checks are not supported yet"),
+    ("health-start-period", "health checks are not supported yet"),
+    ("health-timeout", "health checks are not supported yet"),
+    ("log-driver", "log drivers are not supported yet"),
+    ("log-opt", "log drivers are not supported yet"),
     ("publish", "ports cannot be published yet"),
-    ("publish_all", "ports cannot be published yet"),
-    ("storage_opt", "the storage driver has no options"),
-    ("volume_driver", "volume plugins are not supported"),
-    ("volumes_from", "taking over another container's volumes is not supported yet"),
+    ("publish-all", "ports cannot be published yet"),
+    ("storage-opt", "the storage driver has no options"),
+    ("volume-driver", "volume plugins are not supported"),
+    ("volumes-from", "taking over another container's volumes is not supported yet"),
 ];
-
-struct Refused {
-    long: &'static str,
-    /// `None`: a switch.
-    value: Option<&'static str>,
-    help: &'static str,
-    reason: &'static str,
-}
 
 const fn refused(
     long: &'static str,
@@ -37,14 +29,14 @@ const fn refused(
     help: &'static str,
     reason: &'static str,
 ) -> Refused {
-    Refused { long, value, help, reason }
+    Refused { meta: Meta { long, short: None, value, help }, reason }
 }
 
 const WINDOWS: &str = "it is for Windows containers only";
 const NETWORK: &str = "networks other than none, host and container:NAME are not supported yet";
 
 /// Known only to be refused.
-const REFUSED: &[Refused] = &[
+pub(crate) const REFUSED: &[Refused] = &[
     refused("cpu-count", Some("int"), "CPU count (Windows only)", WINDOWS),
     refused("cpu-percent", Some("int"), "CPU percent (Windows only)", WINDOWS),
     refused(
@@ -81,30 +73,3 @@ const REFUSED: &[Refused] = &[
         "there is no API socket to hand in yet",
     ),
 ];
-
-/// Adds them to a command that describes a container.
-pub(crate) fn add(command: Command) -> Command {
-    command.args(REFUSED.iter().map(|flag| {
-        let arg = Arg::new(flag.long).long(flag.long).help(flag.help);
-        match flag.value {
-            Some(name) => arg.value_name(name).action(clap::ArgAction::Append),
-            None => arg.action(clap::ArgAction::SetTrue),
-        }
-    }))
-}
-
-/// The first such flag that was given; a switch that was turned off is none.
-pub(crate) fn check(matches: &ArgMatches) -> Result<(), Report> {
-    let given = |id: &str| {
-        matches.value_source(id) == Some(ValueSource::CommandLine)
-            && !matches!(matches.try_get_one::<bool>(id), Ok(Some(false)))
-    };
-    let not_yet = NOT_YET.iter().map(|(id, reason)| (*id, *reason));
-    for (id, reason) in not_yet.chain(REFUSED.iter().map(|flag| (flag.long, flag.reason))) {
-        if given(id) {
-            let message = format!("--{} is refused: {reason}", id.replace('_', "-"));
-            return Err(Report::user(message).status(ENGINE_FAILED));
-        }
-    }
-    Ok(())
-}

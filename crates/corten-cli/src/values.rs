@@ -26,6 +26,11 @@ pub(crate) fn switch(text: &str) -> Result<bool, String> {
         .ok_or_else(|| format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))
 }
 
+/// A list within one value: `linux/amd64,linux/arm64`.
+pub(crate) fn commas(text: &str) -> Result<Vec<String>, String> {
+    Ok(text.split(',').map(str::to_owned).collect())
+}
+
 /// pflag's words for a value that its flag does not take.
 pub(crate) fn invalid(flag: &str, value: &str, error: impl Display) -> Report {
     Report::user(format!("invalid argument {value:?} for {flag:?} flag: {error}")).status(ENGINE_FAILED)

@@ -124,7 +124,7 @@ fn inspect() {
     assert!(got.stdout.starts_with("[\n    {\n        \"Id\": \"aa\",\n"), "{}", got.stdout);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&got.stdout).unwrap().as_array().unwrap().len(), 2);
     assert_eq!(corten(&["inspect", "nope"]).stdout, "[]\n");
-    assert_eq!(corten(&["inspect", "-f", "{{.State.Pid}}", "web"]).stdout, "7\n");
+    assert_eq!(corten(&["inspect", "web", "-f", "{{.State.Pid}}"]).stdout, "7\n");
     assert_eq!(corten(&["inspect", "-sf", "{{.SizeRw}}", "web"]).stdout, "1\n");
     assert_eq!(
         corten(&["inspect", "-f", "json", "busybox"]).stdout,
@@ -240,7 +240,7 @@ fn dockers_flags() {
                 .find(|arg| arg.get_long() == long.strip_prefix("--"))
                 .unwrap_or_else(|| panic!("{path} lacks {flag}"));
             assert_eq!(arg.get_short(), short.chars().nth(1), "{path} {flag}");
-            let needs_value = arg.get_num_args().is_none_or(|range| range.min_values() > 0);
+            let needs_value = arg.get_action().takes_values();
             assert_eq!(needs_value, !value.is_empty(), "{path} {flag}");
             checked += 1;
         }

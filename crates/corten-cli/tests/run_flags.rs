@@ -208,8 +208,14 @@ fn refusals() {
             "error: conflicting options: cannot specify both --restart and --rm\n",
         ),
         (
-            &["-d", "-a", "stdin", "i"],
-            "error: conflicting options: cannot specify both --attach and --detach\n",
+            &["-a", "stdin", "i"],
+            "error: --attach is refused: choosing among the streams is not supported yet
+See",
+        ),
+        (
+            &["--log-driver=none", "i"],
+            "error: --log-driver is refused: log drivers are not supported yet
+See",
         ),
         (&["-it", "i"], "error: the input device is not a TTY\n"),
         (&["-w", "x", "i"], "error: the working directory 'x' is invalid, it needs to be an absolute path\n"),
@@ -259,4 +265,16 @@ fn files() {
     assert!(big.stderr.contains("larger than"), "{}", big.stderr);
     let bad = file("bad", b"A=\xff\n");
     assert!(corten(&["run", "--env-file", &bad, "i"]).stderr.contains("invalid utf8"));
+}
+
+proptest::proptest! {
+    /// Whatever is typed: a container is run or a word is said, with Docker's exit codes.
+    #[test]
+    fn any_words(words in proptest::collection::vec(
+        r#"(--?)?(rm|it|e|name|v|m|init|network|ulimit|user|help|é|x|K=V|/a:/b:ro|none|1g|=|-|--|)(=(true|1m|é|))?"#, 0..8)) {
+        let args: Vec<&str> = ["run"].into_iter().chain(words.iter().map(String::as_str)).collect();
+        let got = corten(&args);
+        proptest::prop_assert!(matches!(got.code, 0 | 1 | 125), "{got:?}");
+        proptest::prop_assert!(got.code == 0 || got.stderr.starts_with("error: "), "{got:?}");
+    }
 }

@@ -6,12 +6,13 @@ use clap_complete::Shell;
 
 use crate::command::Subcommand;
 use crate::context::Context;
+use crate::flags::flags;
 use crate::report::Report;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    #[arg(value_name = "SHELL")]
-    args: Vec<String>,
+flags! {
+    pub(crate) struct Args {
+
+    }
 }
 
 impl Subcommand for Args {
@@ -21,8 +22,8 @@ impl Subcommand for Args {
     const ARGUMENTS: RangeInclusive<usize> = 1..=1;
     const AFTER_HELP: &'static str = "For this shell:  source <(corten completion bash)";
 
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
-        let shell = match self.args[0].as_str() {
+    fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
+        let shell = match args[0].as_str() {
             "bash" => Shell::Bash,
             "zsh" => Shell::Zsh,
             "fish" => Shell::Fish,

@@ -4,18 +4,16 @@ use std::ops::RangeInclusive;
 
 use crate::command::Subcommand;
 use crate::context::Context;
+use crate::flags::{self, flags};
 use crate::report::Report;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// Format output using a custom template: 'json' or 'TEMPLATE' (Go's)
-    #[arg(short, long, value_name = "string")]
-    format: Option<String>,
-    /// Display total file sizes
-    #[arg(short, long)]
-    size: bool,
-    #[arg(value_name = "CONTAINER")]
-    args: Vec<String>,
+flags! {
+    pub(crate) struct Args {
+        /// Format output using a custom template: 'json' or 'TEMPLATE' (Go's)
+        format: Option<String> = "format" 'f' ["string", flags::text];
+        /// Display total file sizes
+        size: bool = "size" 's';
+    }
 }
 
 impl Subcommand for Args {
@@ -24,9 +22,9 @@ impl Subcommand for Args {
     const USAGE: &'static str = "[OPTIONS] CONTAINER [CONTAINER...]";
     const ARGUMENTS: RangeInclusive<usize> = 1..=usize::MAX;
 
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+    fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let size = self.size;
-        super::inspect::show(cx, &self.args, self.format.as_deref(), |cx, name| {
+        super::inspect::show(cx, &args, self.format.as_deref(), |cx, name| {
             cx.engine()?
                 .inspect_container(name, size)?
                 .ok_or_else(|| Report::user(format!("No such container: {name}")))

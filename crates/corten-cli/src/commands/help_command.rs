@@ -4,12 +4,13 @@ use std::ops::RangeInclusive;
 
 use crate::command::Subcommand;
 use crate::context::Context;
+use crate::flags::flags;
 use crate::report::Report;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    #[arg(value_name = "COMMAND")]
-    args: Vec<String>,
+flags! {
+    pub(crate) struct Args {
+
+    }
 }
 
 impl Subcommand for Args {
@@ -18,8 +19,8 @@ impl Subcommand for Args {
     const USAGE: &'static str = "[COMMAND]";
     const ARGUMENTS: RangeInclusive<usize> = 0..=2;
 
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
-        let text = super::help_of(&self.args, cx.columns)?;
+    fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
+        let text = super::help_of(&args, cx.columns())?;
         cx.stdout.write_all(text.as_bytes())?;
         Ok(0)
     }

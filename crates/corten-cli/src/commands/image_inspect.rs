@@ -4,18 +4,16 @@ use std::ops::RangeInclusive;
 
 use crate::command::Subcommand;
 use crate::context::Context;
+use crate::flags::{self, flags};
 use crate::report::Report;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// Format output using a custom template: 'json' or 'TEMPLATE' (Go's)
-    #[arg(short, long, value_name = "string")]
-    format: Option<String>,
-    /// Inspect a specific platform of the multi-platform image
-    #[arg(long, value_name = "string")]
-    platform: Option<String>,
-    #[arg(value_name = "IMAGE")]
-    args: Vec<String>,
+flags! {
+    pub(crate) struct Args {
+        /// Format output using a custom template: 'json' or 'TEMPLATE' (Go's)
+        format: Option<String> = "format" 'f' ["string", flags::text];
+        /// Inspect a specific platform of the multi-platform image
+        platform: Option<String> = "platform" ["string", flags::text];
+    }
 }
 
 impl Subcommand for Args {
@@ -24,9 +22,9 @@ impl Subcommand for Args {
     const USAGE: &'static str = "[OPTIONS] IMAGE [IMAGE...]";
     const ARGUMENTS: RangeInclusive<usize> = 1..=usize::MAX;
 
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+    fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let platform = self.platform;
-        super::inspect::show(cx, &self.args, self.format.as_deref(), |cx, name| {
+        super::inspect::show(cx, &args, self.format.as_deref(), |cx, name| {
             cx.engine()?
                 .inspect_image(name, platform.as_deref())?
                 .ok_or_else(|| Report::user(format!("No such image: {name}")))

@@ -8,34 +8,27 @@ use crate::command::Subcommand;
 use crate::context::Context;
 use crate::engine_api::ImageSummary;
 use crate::filter::{Filters, glob};
+use crate::flags::{self, flags};
 use crate::format::{human, table};
 use crate::report::{ENGINE_FAILED, Report};
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// Show all images (default hides intermediate images)
-    #[arg(short, long)]
-    all: bool,
-    /// Show digests
-    #[arg(long)]
-    digests: bool,
-    /// Filter output based on conditions provided
-    #[arg(short, long, value_name = "filter")]
-    filter: Vec<String>,
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE' (Go's)
-    #[arg(long, value_name = "string")]
-    format: Option<String>,
-    /// Don't truncate output
-    #[arg(long)]
-    no_trunc: bool,
-    /// Only show image IDs
-    #[arg(short, long)]
-    quiet: bool,
-    /// List multi-platform images as a tree (EXPERIMENTAL)
-    #[arg(long)]
-    tree: bool,
-    #[arg(value_name = "REPOSITORY[:TAG]")]
-    args: Vec<String>,
+flags! {
+    pub(crate) struct Args {
+        /// Show all images (default hides intermediate images)
+        all: bool = "all" 'a';
+        /// Show digests
+        digests: bool = "digests";
+        /// Filter output based on conditions provided
+        filter: Vec<String> = "filter" 'f' ["filter", flags::text];
+        /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE' (Go's)
+        format: Option<String> = "format" ["string", flags::text];
+        /// Don't truncate output
+        no_trunc: bool = "no-trunc";
+        /// Only show image IDs
+        quiet: bool = "quiet" 'q';
+        /// List multi-platform images as a tree (EXPERIMENTAL)
+        tree: bool = "tree";
+    }
 }
 
 const FILTERS: &[&str] = &["before", "dangling", "label", "reference", "since"];
@@ -64,13 +57,13 @@ impl Subcommand for Args {
     const ALIASES: &'static [&'static str] = &["corten image ls", "corten image list", "corten images"];
     const ARGUMENTS: RangeInclusive<usize> = 0..=1;
 
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+    fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         if self.tree {
             return Err(Report::user("--tree is refused: it is not supported yet").status(ENGINE_FAILED));
         }
         let filters = Filters::parse(&self.filter, FILTERS)?;
         let all = cx.engine()?.images()?;
-        let shown = select(&all, &filters, self.args.first().map(String::as_str))?;
+        let shown = select(&all, &filters, args.first().map(String::as_str))?;
         let format = self.format.as_deref().unwrap_or_default();
         if self.quiet && format.is_empty() {
             let mut before = "";

@@ -4,14 +4,15 @@ use serde_json::Value;
 
 use crate::command::Subcommand;
 use crate::context::Context;
+use crate::flags::{self, flags};
 use crate::format::{Missing, Template};
 use crate::report::Report;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// Format output using a custom template: 'json' or 'TEMPLATE' (Go's)
-    #[arg(short, long, value_name = "string")]
-    format: Option<String>,
+flags! {
+    pub(crate) struct Args {
+        /// Format output using a custom template: 'json' or 'TEMPLATE' (Go's)
+        format: Option<String> = "format" 'f' ["string", flags::text];
+    }
 }
 
 impl Subcommand for Args {
@@ -20,7 +21,7 @@ impl Subcommand for Args {
     const USAGE: &'static str = "[OPTIONS]";
     const ALIASES: &'static [&'static str] = &["corten system info", "corten info"];
 
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+    fn execute(self, _args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let info = cx.engine()?.info()?;
         let text = match self.format.as_deref().unwrap_or_default() {
             "" => plain(&info),

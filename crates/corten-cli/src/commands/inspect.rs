@@ -6,22 +6,19 @@ use serde_json::Value;
 
 use crate::command::Subcommand;
 use crate::context::Context;
+use crate::flags::{self, flags};
 use crate::format::{Missing, Template};
 use crate::report::Report;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// Format output using a custom template: 'json' or 'TEMPLATE' (Go's)
-    #[arg(short, long, value_name = "string")]
-    format: Option<String>,
-    /// Display total file sizes if the type is container
-    #[arg(short, long)]
-    size: bool,
-    /// Only inspect objects of the given type (container|image)
-    #[arg(long = "type", value_name = "string")]
-    kind: Option<String>,
-    #[arg(value_name = "NAME|ID")]
-    args: Vec<String>,
+flags! {
+    pub(crate) struct Args {
+        /// Format output using a custom template: 'json' or 'TEMPLATE' (Go's)
+        format: Option<String> = "format" 'f' ["string", flags::text];
+        /// Display total file sizes if the type is container
+        size: bool = "size" 's';
+        /// Only inspect objects of the given type (container|image)
+        kind: Option<String> = "type" ["string", flags::text];
+    }
 }
 
 impl Subcommand for Args {
@@ -30,7 +27,7 @@ impl Subcommand for Args {
     const USAGE: &'static str = "[OPTIONS] NAME|ID [NAME|ID...]";
     const ARGUMENTS: RangeInclusive<usize> = 1..=usize::MAX;
 
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+    fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let (size, kind) = (self.size, self.kind.as_deref().unwrap_or_default());
         let missing = |name: &str| match kind {
             "" => Report::user(format!("No such object: {name}")),
@@ -40,7 +37,7 @@ impl Subcommand for Args {
             return Err(Report::user(format!("{kind:?} is not a valid value for --type"))
                 .hint("there are container and image"));
         }
-        show(cx, &self.args, self.format.as_deref(), |cx, name| {
+        show(cx, &args, self.format.as_deref(), |cx, name| {
             let engine = cx.engine()?;
             let mut found = None;
             if kind != "image" {

@@ -1,25 +1,23 @@
 //! `corten internal …`: the engine's own processes and what `--explain` needs beyond the shell's tools.
 
-use std::ffi::OsString;
-use std::ops::RangeInclusive;
-
-use crate::command::Subcommand;
+use crate::command::Entry;
 use crate::context::Context;
+use crate::flags::Rules;
 use crate::report::Report;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<OsString>,
-}
+/// Not a [`crate::command::Subcommand`]: its words are not flags, `--help` included.
+pub(crate) const ENTRY: Entry = Entry {
+    name: "internal",
+    about: "What corten calls itself; not for people",
+    usage: "WORD...",
+    aliases: &[],
+    after_help: "",
+    hidden: true,
+    rules: Rules { interspersed: false, refused: &[], not_yet: &[] },
+    metas: Vec::new,
+    run,
+};
 
-impl Subcommand for Args {
-    const NAME: &'static str = "internal";
-    const ABOUT: &'static str = "What corten calls itself; not for people";
-    const USAGE: &'static str = "WORD...";
-    const ARGUMENTS: RangeInclusive<usize> = 1..=usize::MAX;
-
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
-        cx.engine()?.internal(self.args)
-    }
+fn run(_path: &str, words: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
+    cx.engine()?.internal(words.into_iter().map(Into::into).collect())
 }

@@ -5,19 +5,19 @@ use std::path::PathBuf;
 use crate::command::Subcommand;
 use crate::context::Context;
 use crate::engine_api::{Load, Loaded};
+use crate::flags::{self, flags};
 use crate::report::Report;
+use crate::values;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// Read from tar archive file or directory, instead of STDIN
-    #[arg(short, long, value_name = "string")]
-    input: Option<PathBuf>,
-    /// Load only the given platform variant (e.g., "linux/amd64")
-    #[arg(long, value_name = "string", value_delimiter = ',')]
-    platform: Vec<String>,
-    /// Suppress the load output
-    #[arg(short, long)]
-    quiet: bool,
+flags! {
+    pub(crate) struct Args {
+        /// Read from tar archive file or directory, instead of STDIN
+        input: Option<PathBuf> = "input" 'i' ["string", flags::path];
+        /// Load only the given platform variant (e.g., "linux/amd64")
+        platform: Vec<Vec<String>> = "platform" ["string", values::commas];
+        /// Suppress the load output
+        quiet: bool = "quiet" 'q';
+    }
 }
 
 impl Subcommand for Args {
@@ -26,12 +26,12 @@ impl Subcommand for Args {
     const USAGE: &'static str = "[OPTIONS]";
     const ALIASES: &'static [&'static str] = &["corten image load", "corten load"];
 
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+    fn execute(self, _args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let input = self.input.filter(|path| path.as_os_str() != "-");
-        if input.is_none() && cx.stdin_is_terminal {
+        if input.is_none() && cx.stdin_is_terminal() {
             return Err(Report::user("requested load from stdin, but stdin is empty"));
         }
-        let request = Load { input, platforms: self.platform, quiet: self.quiet };
+        let request = Load { input, platforms: self.platform.concat(), quiet: self.quiet };
         for loaded in cx.engine()?.load(request)? {
             match loaded {
                 Loaded::Tagged(reference) => writeln!(cx.stdout, "Loaded image: {reference}")?,

@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 
+use clap::{Arg, ArgAction, Command};
+
 use crate::command::Entry;
 use crate::context::Context;
+use crate::flags::{Meta, nearest};
 use crate::help;
 use crate::report::Report;
 
@@ -38,7 +41,7 @@ pub(crate) const ROOT: &[Entry] = &[
     Entry::of::<import::Args>(),
     Entry::of::<info::Args>(),
     Entry::of::<inspect::Args>(),
-    Entry::of::<internal::Args>().hide(),
+    internal::ENTRY,
     Entry::of::<load::Args>(),
     Entry::of::<ps::Args>(),
     Entry::of::<rm::Args>(),
@@ -84,7 +87,7 @@ pub(crate) const COMMON: &[&str] = &["run", "ps", "images", "info", "version"];
 pub(crate) fn call(args: &[OsString], cx: &mut Context<'_>) -> Result<u8, Report> {
     let name = args[0].to_string_lossy();
     if let Some(entry) = ROOT.iter().find(|entry| entry.name == name) {
-        return (entry.run)(&format!("corten {name}"), &args[1..], cx);
+        return entry.call(&format!("corten {name}"), &args[1..], cx);
     }
     let Some(group) = GROUPS.iter().find(|group| group.name == name) else {
         let known = ROOT.iter().filter(|entry| !entry.hidden).map(|entry| entry.name);
@@ -97,7 +100,7 @@ pub(crate) fn call(args: &[OsString], cx: &mut Context<'_>) -> Result<u8, Report
             Ok(0)
         }
         Some(sub) => match group.entries.iter().find(|entry| entry.name == sub) {
-            Some(entry) => (entry.run)(&format!("corten {name} {sub}"), &args[2..], cx),
+            Some(entry) => entry.call(&format!("corten {name} {sub}"), &args[2..], cx),
             None => {
                 let known = group.entries.iter().filter(|entry| !entry.hidden).map(|entry| entry.name);
                 Err(unknown(&format!("corten {name}"), sub, known))
@@ -131,30 +134,11 @@ fn unknown<'a>(path: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
     } else {
         Report::user(format!("corten: unknown command: {path} {name}"))
     };
-    let nearest = known.map(|other| (distance(name, other), other)).min();
-    let report = match nearest {
-        Some((distance, other)) if distance <= 2 && distance < name.len() => {
-            report.hint(format!("did you mean `{path} {other}`?"))
-        }
-        _ => report,
+    let report = match nearest(name, known) {
+        Some(other) => report.hint(format!("did you mean `{path} {other}`?")),
+        None => report,
     };
     report.see(path).status(1)
-}
-
-/// Levenshtein's.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let here = row[j + 1];
-            row[j + 1] = (before + usize::from(x != *y)).min(here + 1).min(row[j] + 1);
-            before = here;
-        }
-    }
-    row[b.len()]
 }
 
 /// Does one after the other; a failure is reported and does not keep the others from their turn.
@@ -176,22 +160,40 @@ fn each(
 }
 
 /// Everything at once.
-pub(crate) fn tree() -> clap::Command {
+pub(crate) fn tree() -> Command {
     let leaf = |entry: &Entry| {
-        // Not clap's own help, which would follow other rules than ours.
-        (entry.build)().name(entry.name).hide(entry.hidden).no_binary_name(false)
+        let arguments = entry.usage.trim_start_matches("[OPTIONS]").trim();
+        let command = with_flags(Command::new(entry.name), &entry.flags())
+            .about(entry.about)
+            .after_help(entry.after_help)
+            .hide(entry.hidden);
+        match arguments {
+            "" => command,
+            name => command.arg(Arg::new("args").value_name(name).num_args(0..).trailing_var_arg(true)),
+        }
     };
-    let mut root = crate::globals::command()
-        .about("A container engine for Linux")
-        .disable_help_subcommand(true)
-        .subcommands(ROOT.iter().map(leaf));
+    let root = Command::new("corten").about("A container engine for Linux");
+    let mut root = with_flags(root, &crate::globals::flags()).subcommands(ROOT.iter().map(leaf));
     for group in GROUPS {
-        let command = clap::Command::new(group.name)
-            .about(group.about)
-            .disable_help_flag(true)
-            .disable_help_subcommand(true)
-            .subcommands(group.entries.iter().map(leaf));
-        root = root.subcommand(command);
+        let command = bare(Command::new(group.name)).about(group.about);
+        root = root.subcommand(command.subcommands(group.entries.iter().map(leaf)));
     }
     root
+}
+
+/// Our flags as clap has them, for completions and manual pages; they are not parsed so.
+fn with_flags(command: Command, flags: &[(&'static Meta, bool)]) -> Command {
+    bare(command).args(flags.iter().map(|(meta, refused)| {
+        let arg = Arg::new(meta.long).long(meta.long).help(meta.help.trim_start()).hide(*refused);
+        let arg = meta.short.into_iter().fold(arg, Arg::short);
+        match meta.value {
+            Some(name) => arg.value_name(name).action(ArgAction::Append),
+            None => arg.action(ArgAction::SetTrue),
+        }
+    }))
+}
+
+/// Without clap's own help and version, which would follow other rules than ours.
+fn bare(command: Command) -> Command {
+    command.disable_help_flag(true).disable_help_subcommand(true).disable_version_flag(true)
 }

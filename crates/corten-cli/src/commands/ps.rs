@@ -6,35 +6,30 @@ use crate::command::Subcommand;
 use crate::context::Context;
 use crate::engine_api::{ContainerState, ContainerSummary};
 use crate::filter::{Filters, name_fits};
+use crate::flags::{self, flags};
 use crate::format::{HIDDEN, human, table};
 use crate::report::Report;
+use crate::values;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// Show all containers (default shows just running)
-    #[arg(short, long)]
-    all: bool,
-    /// Filter output based on conditions provided
-    #[arg(short, long, value_name = "filter")]
-    filter: Vec<String>,
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE' (Go's)
-    #[arg(long, value_name = "string")]
-    format: Option<String>,
-    /// Show n last created containers (includes all states) (default -1)
-    #[arg(short = 'n', long, value_name = "int", value_parser = crate::values::int::<i64>)]
-    last: Option<i64>,
-    /// Show the latest created container (includes all states)
-    #[arg(short, long)]
-    latest: bool,
-    /// Don't truncate output
-    #[arg(long)]
-    no_trunc: bool,
-    /// Only display container IDs
-    #[arg(short, long)]
-    quiet: bool,
-    /// Display total file sizes
-    #[arg(short, long)]
-    size: bool,
+flags! {
+    pub(crate) struct Args {
+        /// Show all containers (default shows just running)
+        all: bool = "all" 'a';
+        /// Filter output based on conditions provided
+        filter: Vec<String> = "filter" 'f' ["filter", flags::text];
+        /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE' (Go's)
+        format: Option<String> = "format" ["string", flags::text];
+        /// Show n last created containers (includes all states) (default -1)
+        last: Option<i64> = "last" 'n' ["int", values::int::<i64>];
+        /// Show the latest created container (includes all states)
+        latest: bool = "latest" 'l';
+        /// Don't truncate output
+        no_trunc: bool = "no-trunc";
+        /// Only display container IDs
+        quiet: bool = "quiet" 'q';
+        /// Display total file sizes
+        size: bool = "size" 's';
+    }
 }
 
 const FILTERS: &[&str] = &[
@@ -71,7 +66,7 @@ impl Subcommand for Args {
     const ALIASES: &'static [&'static str] =
         &["corten container ls", "corten container list", "corten container ps", "corten ps"];
 
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+    fn execute(self, _args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let filters = Filters::parse(&self.filter, FILTERS)?;
         let format = self.format.as_deref().unwrap_or_default();
         // `-s` is also asked for by a template that shows it.

@@ -5,21 +5,19 @@ use std::ops::RangeInclusive;
 use crate::command::Subcommand;
 use crate::context::Context;
 use crate::engine_api::{ImageRemoval, RemoveImage};
+use crate::flags::flags;
 use crate::report::Report;
+use crate::values;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// Force removal of the image
-    #[arg(short, long)]
-    force: bool,
-    /// Do not delete untagged parents
-    #[arg(long)]
-    no_prune: bool,
-    /// Remove only the given platform variant (`os[/arch[/variant]]`, comma-separated list of platforms)
-    #[arg(long, value_name = "strings", value_delimiter = ',')]
-    platform: Vec<String>,
-    #[arg(value_name = "IMAGE")]
-    args: Vec<String>,
+flags! {
+    pub(crate) struct Args {
+        /// Force removal of the image
+        force: bool = "force" 'f';
+        /// Do not delete untagged parents
+        no_prune: bool = "no-prune";
+        /// Remove only the given platform variant (`os[/arch[/variant]]`, comma-separated list of platforms)
+        platform: Vec<Vec<String>> = "platform" ["strings", values::commas];
+    }
 }
 
 impl Subcommand for Args {
@@ -29,9 +27,10 @@ impl Subcommand for Args {
     const ALIASES: &'static [&'static str] = &["corten image rm", "corten image remove", "corten rmi"];
     const ARGUMENTS: RangeInclusive<usize> = 1..=usize::MAX;
 
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
-        let options = RemoveImage { force: self.force, no_prune: self.no_prune, platforms: self.platform };
-        super::each(cx, &self.args, |cx, name| {
+    fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
+        let options =
+            RemoveImage { force: self.force, no_prune: self.no_prune, platforms: self.platform.concat() };
+        super::each(cx, &args, |cx, name| {
             for removal in cx.engine()?.remove_image(name, &options)? {
                 match removal {
                     ImageRemoval::Untagged(reference) => writeln!(cx.stdout, "Untagged: {reference}")?,

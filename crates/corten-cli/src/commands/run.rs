@@ -2,49 +2,29 @@
 
 use std::ops::RangeInclusive;
 
-use clap::{ArgMatches, Command};
-
 use crate::command::Subcommand;
 use crate::container_flags::ContainerFlags;
 use crate::context::Context;
 use crate::engine_api::{RunOptions, RunOutcome};
+use crate::flags::{self, Refused, flags};
 use crate::refused;
 use crate::report::{ENGINE_FAILED, Report};
+use crate::values::switch;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    container: ContainerFlags,
-    /// Run container in background and print container ID
-    #[arg(short, long)]
-    detach: bool,
-    /// Override the key sequence for detaching a container
-    #[arg(long, value_name = "string")]
-    detach_keys: Option<String>,
-    /// Skip image verification (default true)
-    #[arg(
-        long,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_parser = crate::values::switch
-    )]
-    disable_content_trust: Option<bool>,
-    /// Print what would be done as a shell script, with a comment a step, and start nothing
-    #[arg(long)]
-    explain: bool,
-    /// Proxy received signals to the process (default true)
-    #[arg(
-        long,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_parser = crate::values::switch
-    )]
-    sig_proxy: Option<bool>,
-    /// What follows IMAGE is the container's command, flags and all.
-    #[arg(value_name = "IMAGE [COMMAND] [ARG...]", trailing_var_arg = true)]
-    args: Vec<String>,
+flags! {
+    pub(crate) struct Args {
+        ..container: ContainerFlags;
+        /// Run container in background and print container ID
+        detach: bool = "detach" 'd';
+        /// Override the key sequence for detaching a container
+        detach_keys: Option<String> = "detach-keys" ["string", flags::text];
+        /// Skip image verification (default true)
+        disable_content_trust: Option<bool> = "disable-content-trust" (switch);
+        /// Print what would be done as a shell script, with a comment a step, and start nothing
+        explain: bool = "explain";
+        /// Proxy received signals to the process (default true)
+        sig_proxy: Option<bool> = "sig-proxy" (switch);
+    }
 }
 
 impl Subcommand for Args {
@@ -53,20 +33,16 @@ impl Subcommand for Args {
     const USAGE: &'static str = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
     const ALIASES: &'static [&'static str] = &["corten container run", "corten run"];
     const ARGUMENTS: RangeInclusive<usize> = 1..=usize::MAX;
+    /// What follows IMAGE is the container's command, flags and all.
+    const INTERSPERSED: bool = false;
+    const REFUSED: &'static [Refused] = refused::REFUSED;
+    const NOT_YET: &'static [(&'static str, &'static str)] = refused::NOT_YET;
     const FAILURE: u8 = ENGINE_FAILED;
     const AFTER_HELP: &'static str = "The image name `host` stands for this machine's own programs, read-only \
                                       under a layer\nthat is thrown away. -v takes nomap for a mount that keeps the \
                                       host's ids.";
 
-    fn extend(command: Command) -> Command {
-        refused::add(command)
-    }
-
-    fn refuse(matches: &ArgMatches) -> Result<(), Report> {
-        refused::check(matches)
-    }
-
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+    fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let refuse = |text: &str| Report::user(text).status(ENGINE_FAILED);
         if self.disable_content_trust == Some(false) {
             return Err(refuse("--disable-content-trust=false is refused: there is no content trust"));
@@ -75,7 +51,7 @@ impl Subcommand for Args {
         if self.detach && !flags.attach.is_empty() {
             return Err(refuse("conflicting options: cannot specify both --attach and --detach"));
         }
-        if flags.interactive && flags.tty && !self.detach && !self.explain && !cx.stdin_is_terminal {
+        if flags.interactive && flags.tty && !self.detach && !self.explain && !cx.stdin_is_terminal() {
             return Err(refuse("the input device is not a TTY"));
         }
         if let Some(file) = flags.cidfile.as_ref().filter(|file| file.exists()) {
@@ -93,7 +69,7 @@ impl Subcommand for Args {
             sig_proxy: self.sig_proxy.unwrap_or(true),
             detach_keys: self.detach_keys,
         };
-        let config = flags.into_config(self.args, cx)?;
+        let config = flags.into_config(args, cx)?;
         match cx.engine()?.run(config, options)? {
             RunOutcome::Exited(code) => Ok(code),
             RunOutcome::Started(id) => {

@@ -4,14 +4,15 @@ use serde_json::{Value, json};
 
 use crate::command::Subcommand;
 use crate::context::Context;
+use crate::flags::{self, flags};
 use crate::format::{Missing, Template};
 use crate::report::Report;
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// Format output using a custom template: 'json' or 'TEMPLATE' (Go's)
-    #[arg(short, long, value_name = "string")]
-    format: Option<String>,
+flags! {
+    pub(crate) struct Args {
+        /// Format output using a custom template: 'json' or 'TEMPLATE' (Go's)
+        format: Option<String> = "format" 'f' ["string", flags::text];
+    }
 }
 
 impl Subcommand for Args {
@@ -19,7 +20,7 @@ impl Subcommand for Args {
     const ABOUT: &'static str = "Show the Corten version information";
     const USAGE: &'static str = "[OPTIONS]";
 
-    fn execute(self, cx: &mut Context<'_>) -> Result<u8, Report> {
+    fn execute(self, _args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         // There is no daemon: client and server are one program. Scripts ask for either.
         let half = json!({
             "Version": crate::VERSION,

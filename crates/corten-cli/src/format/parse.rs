@@ -85,16 +85,15 @@ pub(super) fn parse(source: &str) -> Result<Tree, TemplateError> {
     };
     let (root, end) = parser.list()?;
     match end {
-        End::Eof => Ok(Tree { root, defined: parser.defined }),
-        End::End => Err(parser.error("unexpected {{end}}")),
-        End::Else => Err(parser.error("unexpected {{else}}")),
+        Close::Eof => Ok(Tree { root, defined: parser.defined }),
+        Close::End => Err(parser.error("unexpected {{end}}")),
+        Close::Else => Err(parser.error("unexpected {{else}}")),
     }
 }
 
 /// What a list of nodes ended with.
 #[derive(Debug, PartialEq)]
-#[expect(clippy::enum_variant_names, reason = "`{{end}}` is the keyword's own name")]
-enum End {
+enum Close {
     Eof,
     End,
     /// The words after `else` are still to come.
@@ -155,11 +154,11 @@ impl Parser<'_> {
         Err(self.unexpected(context))
     }
 
-    fn list(&mut self) -> Result<(Vec<Node>, End), TemplateError> {
+    fn list(&mut self) -> Result<(Vec<Node>, Close), TemplateError> {
         let mut nodes = Vec::new();
         loop {
             match self.next() {
-                None => return Ok((nodes, End::Eof)),
+                None => return Ok((nodes, Close::Eof)),
                 Some(Token { kind: Kind::Text(text), .. }) => nodes.push(Node::Text(text)),
                 Some(Token { kind: Kind::Left, .. }) => {
                     let keyword = match self.peek() {
@@ -169,11 +168,11 @@ impl Parser<'_> {
                     if keyword == "end" {
                         self.at += 1;
                         self.right("end")?;
-                        return Ok((nodes, End::End));
+                        return Ok((nodes, Close::End));
                     }
                     if keyword == "else" {
                         self.at += 1;
-                        return Ok((nodes, End::Else));
+                        return Ok((nodes, Close::Else));
                     }
                     if let Some(node) = self.action(&keyword)? {
                         nodes.push(node);
@@ -238,9 +237,9 @@ impl Parser<'_> {
         let (then, end) = self.list()?;
         self.ranges -= usize::from(keyword == "range");
         let otherwise = match end {
-            End::Eof => return Err(self.error("unexpected EOF")),
-            End::End => Vec::new(),
-            End::Else => self.otherwise(keyword)?,
+            Close::Eof => return Err(self.error("unexpected EOF")),
+            Close::End => Vec::new(),
+            Close::Else => self.otherwise(keyword)?,
         };
         self.variables.truncate(scope);
         self.depth -= 1;
@@ -259,9 +258,9 @@ impl Parser<'_> {
             _ => {
                 self.right("else")?;
                 match self.list()? {
-                    (nodes, End::End) => Ok(nodes),
-                    (_, End::Else) => Err(self.error("expected end; found {{else}}")),
-                    (_, End::Eof) => Err(self.error("unexpected EOF")),
+                    (nodes, Close::End) => Ok(nodes),
+                    (_, Close::Else) => Err(self.error("expected end; found {{else}}")),
+                    (_, Close::Eof) => Err(self.error("unexpected EOF")),
                 }
             }
         }
@@ -277,7 +276,7 @@ impl Parser<'_> {
         let outer = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
         let ranges = std::mem::take(&mut self.ranges);
         let (nodes, end) = self.list()?;
-        if end != End::End {
+        if end != Close::End {
             return Err(self.error("unexpected EOF"));
         }
         self.variables = outer;

@@ -169,8 +169,8 @@ pub fn corten_at(args: &[&str], env: &[(&str, &str)], terminal: bool) -> Outcome
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut cx = Context::new(&mut stdout, &mut stderr, &lookup, &open);
     cx.now_s = NOW_S;
-    cx.columns = 100;
-    cx.stdin_is_terminal = terminal;
+    cx.fixed_columns = Some(100);
+    cx.fixed_stdin_is_terminal = Some(terminal);
     let code = corten_cli::run(&args, &mut cx);
     drop(cx);
     let text = |bytes| String::from_utf8(bytes).unwrap();
