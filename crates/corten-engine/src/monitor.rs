@@ -43,6 +43,8 @@ pub(crate) struct Monitor {
 /// The ends of the container's streams.
 struct Streams {
     stdin: Option<OwnedFd>,
+    /// No more input comes: what is pending is the last.
+    input_ended: bool,
     stdout: OwnedFd,
     stderr: Option<OwnedFd>,
 }
@@ -108,7 +110,10 @@ impl Monitor {
             };
             let stdin = rustix::io::fcntl_dupfd_cloexec(&master, 3).at("dup", "the terminal")?;
             set_nonblocking(&master)?;
-            return Ok((started, Streams { stdin: Some(stdin), stdout: master, stderr: None }));
+            return Ok((
+                started,
+                Streams { stdin: Some(stdin), input_ended: false, stdout: master, stderr: None },
+            ));
         }
         let (out, out_end) = self.fifo(&live.join("stdout"))?;
         let (err, err_end) = self.fifo(&live.join("stderr"))?;
@@ -130,7 +135,7 @@ impl Monitor {
         if let Some(input) = &input {
             set_nonblocking(input)?;
         }
-        Ok((started, Streams { stdin: input, stdout: out, stderr: Some(err) }))
+        Ok((started, Streams { stdin: input, input_ended: false, stdout: out, stderr: Some(err) }))
     }
 
     /// A named pipe, open for reading here (and for writing, so that it never ends by itself), and its
@@ -207,11 +212,12 @@ impl Monitor {
     fn pump(&self, streams: &Streams, buffer: &mut [u8], log: &mut Option<Log>, client: &mut Option<()>) {
         let ends = [(STDOUT, Some(&streams.stdout)), (STDERR, streams.stderr.as_ref())];
         for (kind, fd) in ends.into_iter().filter_map(|(kind, fd)| fd.map(|fd| (kind, fd))) {
-            while let Ok(count @ 1..) = rustix::io::read(fd, &mut *buffer) {
+            // One byte less: the message's kind comes in front.
+            while let Ok(count @ 1..) = rustix::io::read(fd, &mut buffer[1..]) {
                 if let Some(log) = log {
-                    log.write(kind, &buffer[..count]);
+                    log.write(kind, &buffer[1..=count]);
                 }
-                if client.is_some() && session::tell(self.client.as_fd(), kind, &buffer[..count]).is_err() {
+                if client.is_some() && session::tell(self.client.as_fd(), kind, &buffer[1..=count]).is_err() {
                     *client = None;
                 }
             }
@@ -231,12 +237,10 @@ impl Monitor {
             None => {
                 *client = None;
                 // Whoever typed is gone: for a pipe that is the end of the input.
-                if streams.stderr.is_some() {
-                    streams.stdin = None;
-                }
+                streams.input_ended = streams.stderr.is_some();
             }
-            Some((STDIN, [])) if streams.stderr.is_some() && pending.is_empty() => streams.stdin = None,
-            Some((STDIN, [])) => {}
+            // A terminal has its own end of file: the character that the user types.
+            Some((STDIN, [])) => streams.input_ended = streams.stderr.is_some(),
             Some((STDIN, bytes)) => pending.extend_from_slice(bytes),
             Some((SIGNAL, [number, ..])) => {
                 if let Some(signal) = Signal::from_named_raw(i32::from(*number)) {
@@ -322,6 +326,9 @@ fn flush(streams: &mut Streams, pending: &mut Vec<u8>) {
                 return;
             }
         }
+    }
+    if streams.input_ended {
+        streams.stdin = None;
     }
 }
 

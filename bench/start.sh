@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Start latency: corten, the floor, crun and runc, interleaved in one run; medians and ratios.
+# Needs root, gcc, busybox-static; crun and runc where they are installed. usage: bench/start.sh [ROUNDS]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=${1:-40}
+# crun refuses a hybrid host: here all of them see v1 alone, in a mount namespace of the benchmark's own.
+if [ -z "${BENCH_PRIVATE:-}" ]; then
+  exec env BENCH_PRIVATE=1 unshare -m --propagation private bash "$PWD/bench/start.sh" "$rounds"
+fi
+if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+cargo build --release --quiet
+corten=$PWD/target/x86_64-unknown-linux-gnu/release/corten
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tree=$work/bundle/rootfs
+mkdir -p "$tree"/{bin,etc,proc,sys,dev,tmp} "$work/floor"
+cp /bin/busybox "$tree/bin/busybox"
+for name in true sh; do ln -s busybox "$tree/bin/$name"; done
+tar -C "$tree" -cf "$work/tree.tar" .
+"$corten" --root "$work/root" --run-root "$work/run" import "$work/tree.tar" busybox >/dev/null
+gcc -O2 -static -o "$work/floor.bin" bench/floor.c
+layer=$(echo "$work"/root/layers/*/fs)
+
+names=(corten floor)
+declare -A command=(
+  [corten]="$corten --root $work/root --run-root $work/run run --rm --network none busybox true"
+  [floor]="$work/floor.bin $layer $work/floor /bin/true"
+)
+if command -v runc >/dev/null; then
+  (cd "$work/bundle" && runc spec && sed -i 's/"terminal": true/"terminal": false/; s|"sh"|"/bin/true"|' config.json)
+  if command -v crun >/dev/null; then
+    names+=(crun)
+    command[crun]="crun run -b $work/bundle bench-crun"
+  fi
+  names+=(runc)
+  command[runc]="runc run -b $work/bundle bench-runc"
+fi
+python3 - "$rounds" "${names[@]}" <<PY
+import os, resource, subprocess, sys, time, statistics
+rounds, names = int(sys.argv[1]), sys.argv[2:]
+commands = {$(for n in "${names[@]}"; do printf '%s: %s.split(), ' "'$n'" "'${command[$n]}'"; done)}
+wall, cpu = {n: [] for n in names}, {n: [] for n in names}
+for turn in range(rounds + 3):
+    for name in names:
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run(commands[name], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if turn >= 3:
+            wall[name].append((time.perf_counter() - start) * 1e3)
+            cpu[name].append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3)
+print(f"{'':8}{'wall ms':>9}{'min':>8}{'cpu ms':>9}   ratio of medians (wall)")
+for name in names:
+    ratio = statistics.median(wall['corten']) / statistics.median(wall[name])
+    print(f"{name:8}{statistics.median(wall[name]):9.2f}{min(wall[name]):8.2f}{statistics.median(cpu[name]):9.2f}   corten is {ratio:.2f} x {name}")
+PY
