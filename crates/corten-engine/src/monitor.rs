@@ -34,6 +34,8 @@ pub(crate) struct Monitor {
     pub(crate) auto_remove: bool,
     pub(crate) interactive: bool,
     pub(crate) write_log: bool,
+    /// It has no pid namespace of its own.
+    pub(crate) shares_pids: bool,
     pub(crate) lease: Option<Lease>,
     /// The program's user on the host, who must be able to open its own streams again.
     pub(crate) owner: Option<u32>,
@@ -269,7 +271,9 @@ impl Monitor {
         if let Some(cgroup) = started.cgroup {
             state.oom_killed = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
             // With process 1 the kernel ends the rest; without a pid namespace they are ours to end.
-            let _gone = cgroup.kill_all();
+            if self.shares_pids {
+                let _gone = cgroup.kill_all();
+            }
             let _left = cgroup.remove();
         }
         if let Some(lease) = &self.lease {

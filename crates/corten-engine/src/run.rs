@@ -169,6 +169,7 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
         terminal,
     };
     let spec = resolve::spec(&config, context)?;
+    let shares_pids = spec.namespaces.pid != corten_runtime::spec::Namespace::New;
     let shifted = spec.namespaces.user != corten_runtime::spec::UserNamespace::Host;
     let record = Record {
         version: VERSION,
@@ -209,6 +210,7 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
         auto_remove: record.config.auto_remove,
         interactive: record.config.interactive,
         write_log: !record.config.auto_remove,
+        shares_pids,
         lease: Some(lease),
         owner,
         client: monitor_end,
