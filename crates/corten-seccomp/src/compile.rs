@@ -22,10 +22,11 @@
 mod arguments;
 mod assembler;
 mod decisions;
+mod test;
 
 use crate::action::Action;
 use crate::arch::{Arch, X32_SYSCALL_BIT};
-use crate::bpf::{ARCH, JEQ_K, MAX_INSNS, NR};
+use crate::bpf::{ARCH, Insn, JEQ_K, MAX_INSNS, NR};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::profile::{Flags, Profile};
@@ -52,28 +53,31 @@ const SKIPPED: u32 = u32::MAX;
 /// Compiles for every ABI that the profile lists and the kernel has.
 pub fn compile(profile: &Profile, context: &Context) -> Result<Filter, Error> {
     let decisions = Decisions::of(profile, context)?;
-    let mut asm = Assembler::default();
-    let mut emitter = Emitter::new(&decisions);
     let arches: Vec<Arch> = profile.architectures.of_kernel(context.native).collect();
-
-    // Backwards, as the assembler wants it: what is jumped to comes before the jump, so the kernel's own
-    // ABI, which comes last here, is nearest to the entry.
-    let mut entry = Goto::Ret(Action::KillProcess.to_ret());
-    for audit in audits(&arches).into_iter().rev() {
-        let section = section(&mut asm, &mut emitter, &decisions, audit, &arches);
-        entry = asm.branch(JEQ_K, audit, section, entry);
-        if asm.len() > MAX_INSNS {
-            return Err(Error::TooLong { insns: asm.len() });
-        }
-    }
-    let entry = asm.load(ARCH, entry);
-    let program = asm.finish(entry);
-    if program.len() > MAX_INSNS {
-        return Err(Error::TooLong { insns: program.len() });
-    }
+    // A tree over arguments is quick to run but can be longer than its cases one after the other.
+    let program = program(&decisions, &arches, arguments::BUDGET)
+        .or_else(|_| program(&decisions, &arches, arguments::NO_TREES))?;
     let notify = decisions.notify;
     let unknown_names = decisions.unknown_names;
     Ok(Filter { program, flags: filter_flags(profile.flags, notify), notify, unknown_names })
+}
+
+/// Backwards, as the assembler wants it: what is jumped to comes before the jump, so the kernel's own ABI,
+/// which comes last here, is nearest to the entry.
+fn program(decisions: &Decisions, arches: &[Arch], budget: usize) -> Result<Vec<Insn>, Error> {
+    let mut asm = Assembler::default();
+    let mut emitter = Emitter::new(decisions, budget);
+    let mut entry = Goto::Ret(Action::KillProcess.to_ret());
+    for audit in audits(arches).into_iter().rev() {
+        let section = section(&mut asm, &mut emitter, decisions, audit, arches);
+        entry = asm.branch(JEQ_K, audit, section, entry);
+    }
+    let entry = asm.load(ARCH, entry);
+    let program = asm.finish(entry);
+    match program.len() {
+        insns if insns > MAX_INSNS => Err(Error::TooLong { insns }),
+        _ => Ok(program),
+    }
 }
 
 /// The distinct audit numbers, in order.
@@ -96,51 +100,39 @@ fn section(
     arches: &[Arch],
 ) -> Goto {
     let mut ranges = Ranges::default();
-    let unlisted = Goto::Ret(Action::KillProcess.to_ret());
     let unknown = Goto::Ret(decisions.unknown.to_ret());
-    let shares = |arch: &&Arch| arch.audit() == audit;
-    let has_x32 = arches.contains(&Arch::X32) && audit == Arch::X32.audit();
-
-    let first =
-        if arches.iter().any(|arch| shares(&arch) && *arch != Arch::X32) { unknown } else { unlisted };
-    ranges.push(0, first);
-    for &arch in arches.iter().filter(shares) {
-        if arch == Arch::X32 {
-            ranges.push(X32_SYSCALL_BIT, unknown);
-        }
+    for &arch in arches.iter().filter(|arch| arch.audit() == audit) {
+        let mut next = if arch == Arch::X32 { X32_SYSCALL_BIT } else { 0 };
         for &(number, syscall) in Syscall::all(arch) {
+            if number != next {
+                ranges.push(next, unknown);
+            }
             let goto = match decisions.per_syscall[syscall.index()] {
                 Decision::Always(ret) => Goto::Ret(ret),
                 Decision::ByArguments(at) => emitter.emit(asm, at, arch.is_wide()),
             };
             ranges.push(number, goto);
-            ranges.push(number + 1, unknown);
+            next = number + 1;
         }
+        ranges.push(next, unknown);
     }
-    if audit == Arch::X32.audit() && !has_x32 {
-        ranges.push(X32_SYSCALL_BIT, unlisted);
+    if audit == Arch::X32.audit() && !arches.contains(&Arch::X32) {
+        ranges.push(X32_SYSCALL_BIT, Goto::Ret(Action::KillProcess.to_ret()));
         ranges.push(SKIPPED, unknown);
     }
-    let tree = asm.search(&ranges.merged());
+    let tree = asm.search(&ranges.0);
     asm.load(NR, tree)
 }
 
-/// Ranges of numbers in ascending order: each reaches to the start of the next.
+/// Ranges of numbers in ascending order: each reaches to the start of the next, which leads elsewhere.
 #[derive(Default)]
 struct Ranges(Vec<(u32, Goto)>);
 
 impl Ranges {
-    /// One at the same start replaces the last.
     fn push(&mut self, start: u32, goto: Goto) {
-        match self.0.last_mut() {
-            Some(last) if last.0 == start => last.1 = goto,
-            _ => self.0.push((start, goto)),
+        if self.0.last().is_none_or(|last| last.1 != goto) {
+            self.0.push((start, goto));
         }
-    }
-
-    fn merged(mut self) -> Vec<(u32, Goto)> {
-        self.0.dedup_by(|next, previous| next.1 == previous.1);
-        self.0
     }
 }
 
@@ -283,5 +275,39 @@ mod tests {
         let context = Context { caps: 0, native: Arch::X86_64, kernel: (6, 18) };
         let error = compile(&Profile::from_json(json.as_bytes()).unwrap(), &context).unwrap_err();
         assert!(matches!(error, Error::TooLong { insns } if insns > MAX_INSNS), "{error}");
+    }
+
+    /// Every range of one argument leaves other cases for the next: within the budget as trees, but for ten
+    /// calls together too long.
+    #[test]
+    fn trees_give_way_to_cases_where_the_program_would_be_too_long() {
+        let names = ["read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek", "mmap"];
+        let rules: Vec<String> = (0..10)
+            .flat_map(|call| (0..25).map(move |at| (call, at)))
+            .map(|(call, at)| {
+                format!(
+                    r#"{{"names": ["{}"], "action": "SCMP_ACT_ERRNO", "errnoRet": {}, "args": [
+                    {{"index": 0, "value": {at}, "op": "SCMP_CMP_GT"}},
+                    {{"index": 1, "value": {}, "op": "SCMP_CMP_LE"}}]}}"#,
+                    names[call],
+                    100 * call + at,
+                    10 * at
+                )
+            })
+            .collect();
+        let json = format!(r#"{{"defaultAction": "SCMP_ACT_LOG", "syscalls": [{}]}}"#, rules.join(","));
+        let profile = Profile::from_json(json.as_bytes()).unwrap();
+        let context = Context { caps: 0, native: Arch::X86_64, kernel: (6, 18) };
+        let decisions = Decisions::of(&profile, &context).unwrap();
+        let trees = program(&decisions, &[Arch::X86_64], arguments::BUDGET);
+        assert!(matches!(trees, Err(Error::TooLong { .. })), "{:?}", trees.map(|program| program.len()));
+
+        let filter = compile(&profile, &context).unwrap();
+        for (first, second) in (0..27u64).flat_map(|first| (0..260u64).map(move |second| (first, second))) {
+            let least = second.div_ceil(10);
+            let wanted = if least < first.min(25) { Action::Errno(300 + least as u16) } else { Action::Log };
+            let got = call(&filter, Arch::X86_64, "close", [first, second, 0, 0, 0, 0]);
+            assert_eq!(got, wanted, "{first} {second}");
+        }
     }
 }

@@ -8,28 +8,29 @@
 //! The tree of cases that are all over different arguments can be exponential; beyond a budget the cases are
 //! tested one after the other instead.
 
-use std::collections::HashMap;
-
 use super::assembler::{Assembler, Goto};
-use super::decisions::{Case, Decisions};
+use super::decisions::Decisions;
+use super::test::{Test, Tests};
 use crate::bpf::{JEQ_K, MAX_INSNS, arg_high, arg_low};
-use crate::profile::{Comparison, Op};
 
 /// How many ranges the tree of one call may have.
-const BUDGET: usize = 512;
+pub(super) const BUDGET: usize = 512;
+/// As a budget: everything one after the other.
+pub(super) const NO_TREES: usize = 0;
 /// With more cases than this the tree is not tried.
 const MOST_CASES: usize = 128;
 
 /// Writes each decision once for 64-bit and once for 32-bit ABIs, on demand.
 pub(super) struct Emitter<'a> {
     decisions: &'a Decisions,
+    budget: usize,
     /// Narrow and wide.
     written: Vec<[Option<Goto>; 2]>,
 }
 
 impl<'a> Emitter<'a> {
-    pub(super) fn new(decisions: &'a Decisions) -> Self {
-        Self { decisions, written: vec![[None; 2]; decisions.by_arguments.len()] }
+    pub(super) fn new(decisions: &'a Decisions, budget: usize) -> Self {
+        Self { decisions, budget, written: vec![[None; 2]; decisions.by_arguments.len()] }
     }
 
     pub(super) fn emit(&mut self, asm: &mut Assembler, at: usize, wide: bool) -> Goto {
@@ -43,7 +44,7 @@ impl<'a> Emitter<'a> {
         }
         let tests: Vec<Tests> = decision.cases.iter().filter_map(|case| Tests::of(case, wide)).collect();
         let otherwise = Goto::Ret(decision.otherwise);
-        let mut tree = Tree { tests: &tests, otherwise, wide, left: BUDGET, written: HashMap::new() };
+        let mut tree = Tree { tests: &tests, otherwise, wide, left: self.budget, written: Vec::new() };
         let planned = if tests.len() <= MOST_CASES { tree.plan(tree.all()) } else { None };
         let goto = match planned {
             Some(plan) => tree.write(asm, &plan),
@@ -51,78 +52,6 @@ impl<'a> Emitter<'a> {
         };
         self.written[at][wide as usize] = Some(goto);
         goto
-    }
-}
-
-/// What one comparison asks of an argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Test {
-    /// At least the first, at most the second.
-    Within(u64, u64),
-    /// Not so; the range is neither empty nor everything.
-    Outside(u64, u64),
-    /// The argument under the mask is the value.
-    Masked { mask: u64, value: u64 },
-}
-
-/// A comparison that can come out either way, or how it always does.
-enum Folded {
-    Test(Test),
-    Always(bool),
-}
-
-impl Test {
-    fn of(comparison: &Comparison, wide: bool) -> Folded {
-        let most = if wide { u64::MAX } else { u32::MAX.into() };
-        let (value, two) = (comparison.value & most, comparison.value_two & most);
-        let within = |range: Option<(u64, u64)>| match range {
-            None => Folded::Always(false),
-            Some((0, high)) if high == most => Folded::Always(true),
-            Some((low, high)) => Folded::Test(Self::Within(low, high)),
-        };
-        match comparison.op {
-            Op::Eq => within(Some((value, value))),
-            Op::Ne => Folded::Test(Self::Outside(value, value)),
-            Op::Lt => within(value.checked_sub(1).map(|high| (0, high))),
-            Op::Le => within(Some((0, value))),
-            Op::Ge => within(Some((value, most))),
-            Op::Gt => within((value < most).then(|| (value + 1, most))),
-            Op::MaskedEq if two & !value != 0 => Folded::Always(false),
-            Op::MaskedEq if value == 0 => Folded::Always(true),
-            Op::MaskedEq if value == most => within(Some((two, two))),
-            Op::MaskedEq => Folded::Test(Self::Masked { mask: value, value: two }),
-        }
-    }
-
-    /// `None` for a mask.
-    fn holds_in_range_at(self, argument: u64) -> Option<bool> {
-        match self {
-            Self::Within(low, high) => Some((low..=high).contains(&argument)),
-            Self::Outside(low, high) => Some(!(low..=high).contains(&argument)),
-            Self::Masked { .. } => None,
-        }
-    }
-}
-
-/// A case as tests, one an argument at most.
-#[derive(Debug, Clone, Copy)]
-struct Tests {
-    by_argument: [Option<Test>; 6],
-    ret: Goto,
-}
-
-impl Tests {
-    /// `None` if the case never matches.
-    fn of(case: &Case, wide: bool) -> Option<Self> {
-        let mut by_argument = [None; 6];
-        for comparison in &case.comparisons {
-            match Test::of(comparison, wide) {
-                Folded::Test(test) => by_argument[comparison.index as usize] = Some(test),
-                Folded::Always(true) => {}
-                Folded::Always(false) => return None,
-            }
-        }
-        Some(Self { by_argument, ret: Goto::Ret(case.ret) })
     }
 }
 
@@ -135,7 +64,8 @@ struct Tree<'a> {
     wide: bool,
     /// What is left of [`BUDGET`].
     left: usize,
-    written: HashMap<State, Goto>,
+    /// Few, so looked through.
+    written: Vec<(State, Goto)>,
 }
 
 /// The tree before it is written, so that one too large leaves no instructions behind.
@@ -251,7 +181,7 @@ impl Tree<'_> {
             Plan::End(goto) => return *goto,
             Plan::Ranges { state, .. } | Plan::Mask { state, .. } => state,
         };
-        if let Some(goto) = self.written.get(state) {
+        if let Some((_, goto)) = self.written.iter().find(|(written, _)| written == state) {
             return *goto;
         }
         let goto = match plan {
@@ -267,7 +197,7 @@ impl Tree<'_> {
                 test_mask(asm, *index, (*mask, *value), holds, fails, self.wide)
             }
         };
-        self.written.insert(state.clone(), goto);
+        self.written.push((state.clone(), goto));
         goto
     }
 }
@@ -379,9 +309,11 @@ fn test_range(
 
 #[cfg(test)]
 mod tests {
+    use super::super::decisions::Case;
     use super::*;
     use crate::action::Action;
     use crate::eval::{SeccompData, evaluate};
+    use crate::profile::{Comparison, Op};
 
     const EDGES: [u64; 9] =
         [0, 1, 0x7fff_ffff, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0001, 0x7_ffff_ffff, u64::MAX - 1, u64::MAX];
@@ -395,7 +327,7 @@ mod tests {
             Op::Eq => argument == value,
             Op::Ge => argument >= value,
             Op::Gt => argument > value,
-            Op::MaskedEq => argument & value == value_two,
+            Op::MaskedEq => argument & value == value_two & value,
         }
     }
 
@@ -413,7 +345,7 @@ mod tests {
                 let entry = linear(&mut asm, &tests, otherwise, true);
                 programs.push(asm.finish(entry));
                 let mut tree =
-                    Tree { tests: &tests, otherwise, wide: true, left: BUDGET, written: HashMap::new() };
+                    Tree { tests: &tests, otherwise, wide: true, left: BUDGET, written: Vec::new() };
                 let plan = tree.plan(tree.all()).unwrap();
                 let mut asm = Assembler::default();
                 let entry = tree.write(&mut asm, &plan);
