@@ -10,7 +10,7 @@
 use crate::bpf::{Insn, MAX_INSNS};
 use crate::error::Error;
 
-/// What [`crate::compile`] makes, ready for seccomp(2).
+/// What [`crate::compile()`] makes, ready for seccomp(2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     /// At most [`MAX_INSNS`].

@@ -2,7 +2,7 @@
 //!
 //! OCI and Docker write the same thing in two forms (runtime-spec config-linux.md, "Seccomp"; moby's
 //! seccomp.json). Both become a [`Profile`], which still has Docker's conditions: what they come to depends
-//! on the container, so [`crate::compile`] decides them.
+//! on the container, so [`crate::compile()`] decides them.
 //!
 //! Where several rules name one system call, and the specification says nothing:
 //!
@@ -130,7 +130,8 @@ pub struct Comparison {
     pub op: Op,
     /// [`Op::MaskedEq`]: the mask.
     pub value: u64,
-    /// [`Op::MaskedEq`]: what the masked argument equals. Nothing to the others.
+    /// [`Op::MaskedEq`]: what the masked argument equals, under the same mask (seccomp_rule_add(3)). Nothing
+    /// to the others.
     pub value_two: u64,
 }
 

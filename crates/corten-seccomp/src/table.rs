@@ -89,8 +89,7 @@ impl Syscall {
     }
 }
 
-/// Runs at compile time: half a million steps a table, more than the lint expects of a constant.
-#[allow(long_running_const_eval)]
+/// Runs when this crate is compiled.
 const fn resolve<const N: usize>(calls: [(u32, &str); N]) -> [(u32, Syscall); N] {
     let mut resolved = [(0, Syscall(0)); N];
     let mut at = 0;
