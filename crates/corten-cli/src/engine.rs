@@ -218,6 +218,9 @@ impl Engine for LocalEngine {
         if options.detach_keys.is_some() {
             return Err(Self::not_there("--detach-keys").status(ENGINE_FAILED));
         }
+        if options.pull == corten_engine::config::PullPolicy::Always {
+            return Err(Self::not_there("--pull always: a registry client").status(ENGINE_FAILED));
+        }
         let engine_options = run::RunOptions { detach: options.detach, sig_proxy: options.sig_proxy };
         let cidfile = options.cidfile;
         let created = |id: &str| match &cidfile {
