@@ -78,11 +78,33 @@ pub enum StoreError {
     #[error("blob {expected}: the content that came has digest {actual}")]
     BlobDigest { expected: Digest, actual: Digest },
     #[error(transparent)]
+    Load(#[from] crate::load::LoadError),
+    #[error("conflict: {0}")]
+    Conflict(#[from] crate::remove::Conflict),
+    #[error("cannot tell which images containers use, so nothing was removed: {0}")]
+    InUseUnknown(#[source] crate::gc::InUseError),
+    #[error("{0}: a tag cannot have a digest")]
+    TagWithDigest(String),
+    #[error(transparent)]
     Change(#[from] crate::import::ChangeError),
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     #[error(transparent)]
     Digest(#[from] DigestError),
+}
+
+impl StoreError {
+    /// Whether the image itself is unreadable, as opposed to the store.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            StoreError::MissingBlob { .. }
+                | StoreError::Damaged { .. }
+                | StoreError::Document { .. }
+                | StoreError::TooLarge { .. }
+                | StoreError::Digest(_)
+        )
+    }
 }
 
 pub(crate) fn list<T: fmt::Display>(items: &[T]) -> String {

@@ -217,7 +217,7 @@ impl Store {
                 Ok(Document::Index(index)) => {
                     todo.extend(index.manifests.into_iter().map(|d| (d, depth + 1)))
                 }
-                Err(StoreError::MissingBlob { .. } | StoreError::Document { .. }) => {}
+                Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }
         }
