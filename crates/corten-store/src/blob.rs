@@ -57,7 +57,7 @@ impl<'s> BlobWriter<'s> {
     }
 
     pub(crate) fn pad_to(&mut self, offset: u64) -> Result<(), SysError> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         while self.size < offset {
             let n = (offset - self.size).min(ZEROS.len() as u64) as usize;
             self.append(&ZEROS[..n])?;

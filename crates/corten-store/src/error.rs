@@ -54,9 +54,9 @@ pub enum StoreError {
     #[error("image id {prefix} is the beginning of {} ids: {}", ids.len(), list(ids))]
     Ambiguous { prefix: String, ids: Vec<ImageId> },
     #[error("image {name} has no variant for {wanted}; it has {}", list(have))]
-    NoPlatform { name: String, wanted: Platform, have: Vec<Platform> },
+    NoPlatform { name: String, wanted: Box<Platform>, have: Vec<Platform> },
     #[error("image {name} is for {have}, not for {wanted}")]
-    OtherPlatform { name: String, wanted: Platform, have: Platform },
+    OtherPlatform { name: String, wanted: Box<Platform>, have: Box<Platform> },
     #[error("{path:?}: its content is {actual}, not {expected}: the store is damaged there")]
     Damaged { path: PathBuf, expected: Digest, actual: Digest },
     #[error("{path:?} is not in the store, although an image names it")]

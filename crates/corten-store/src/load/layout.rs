@@ -134,7 +134,7 @@ impl Loader<'_, '_> {
             }
         }
         let name = entry.digest.to_string();
-        Ok(chosen.ok_or(StoreError::NoPlatform { name, wanted, have })?)
+        chosen.ok_or(StoreError::NoPlatform { name, wanted: Box::new(wanted), have })
     }
 
     fn document(&mut self, at: &Descriptor) -> Result<Document> {
