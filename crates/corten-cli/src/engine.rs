@@ -9,7 +9,9 @@ use corten_engine::config::{Config, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::record::Status;
 use corten_engine::{Dirs, EngineError, run};
-use corten_store::{ImportOptions, InUse, Removal, Store, StoreError};
+use corten_store::{
+    ImportOptions, InUse, InUseError, LoadOptions, RemoveOptions, Removed, Store, StoreError, User,
+};
 use serde_json::{Value, json};
 
 use crate::engine_api::{
@@ -84,6 +86,21 @@ fn engine_report(error: &EngineError) -> Report {
         },
         _ => report,
     }
+}
+
+/// What containers use of the store; asked while it is locked.
+fn in_use(dirs: &Dirs) -> Result<InUse, InUseError> {
+    let mut in_use = InUse::default();
+    for container in container::list(dirs)? {
+        let user = User { container: container.record.name.clone(), running: container.state.is_alive() };
+        if let Ok(id) = container.record.image_id.parse() {
+            in_use.images.entry(id).or_default().push(user);
+        }
+        for layer in &container.record.layers {
+            in_use.layers.insert(layer.parse()?);
+        }
+    }
+    Ok(in_use)
 }
 
 fn seconds(ns: u128) -> i64 {
@@ -257,7 +274,8 @@ impl Engine for LocalEngine {
         let images = self.store()?.images().map_err(|error| store_report(&error))?;
         let containers = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
         let mut rows = Vec::new();
-        for image in images {
+        for listed in images {
+            let image = listed.image.map_err(|error| store_report(&error))?;
             let id = image.id.to_string();
             let used = containers.iter().filter(|container| container.record.image_id == id).count();
             let row = ImageSummary {
@@ -290,18 +308,16 @@ impl Engine for LocalEngine {
         if options.no_prune || !options.platforms.is_empty() {
             return Err(Self::not_there("--no-prune and --platform"));
         }
-        let containers = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
-        let in_use = InUse {
-            images: containers.iter().map(|container| container.record.image_id.clone()).collect(),
-            layers: containers.iter().flat_map(|container| container.record.layers.clone()).collect(),
-        };
-        let done =
-            self.store()?.remove(reference, options.force, &in_use).map_err(|error| store_report(&error))?;
+        let remove = RemoveOptions { force: options.force };
+        let done = self
+            .store()?
+            .remove(reference, remove, || in_use(&self.dirs))
+            .map_err(|error| store_report(&error))?;
         Ok(done
             .into_iter()
-            .map(|removal| match removal {
-                Removal::Untagged(name) => ImageRemoval::Untagged(name.familiar()),
-                Removal::Deleted(digest) => ImageRemoval::Deleted(digest),
+            .map(|removed| match removed {
+                Removed::Untagged(name) => ImageRemoval::Untagged(name.familiar()),
+                Removed::Deleted(digest) => ImageRemoval::Deleted(digest.to_string()),
             })
             .collect())
     }
@@ -338,8 +354,34 @@ impl Engine for LocalEngine {
         Ok(image.id.to_string())
     }
 
-    fn load(&mut self, _request: Load) -> Result<Vec<Loaded>, Report> {
-        Err(Self::not_there("`corten load`").hint("`corten import` takes a root file system"))
+    fn load(&mut self, request: Load) -> Result<Vec<Loaded>, Report> {
+        let platform = match request.platforms.as_slice() {
+            [] => None,
+            [one] => Some(
+                one.parse()
+                    .map_err(|error: corten_oci::platform::PlatformError| Report::user(error.to_string()))?,
+            ),
+            _ => return Err(Self::not_there("more than one --platform")),
+        };
+        let options = LoadOptions { platform, ..LoadOptions::default() };
+        let store = self.store()?;
+        let loaded = match &request.input {
+            Some(path) if path.is_dir() => store.load_directory(path, &options),
+            Some(path) => {
+                let file = File::open(path)
+                    .map_err(|error| Report::user(format!("cannot open {}", path.display())).cause(error))?;
+                store.load(file, &options)
+            }
+            None => store.load(std::io::stdin(), &options),
+        };
+        let mut lines = Vec::new();
+        for image in loaded.map_err(|error| store_report(&error))? {
+            if image.names.is_empty() {
+                lines.push(Loaded::Untagged(image.id.to_string()));
+            }
+            lines.extend(image.names.iter().map(|name| Loaded::Tagged(name.familiar())));
+        }
+        Ok(lines)
     }
 
     fn inspect_container(&mut self, name: &str, _size: bool) -> Result<Option<Value>, Report> {

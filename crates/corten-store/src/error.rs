@@ -51,19 +51,12 @@ pub enum StoreError {
     Sys(#[from] SysError),
     #[error("no such image: {0}")]
     NotFound(String),
-    #[error("conflict: unable to remove image {name} (must be forced): a container is using it")]
-    InUse { name: String },
-    #[error(
-        "conflict: unable to delete {id} (must be forced): image is referenced in multiple repositories: {}",
-        list(names)
-    )]
-    SeveralNames { id: String, names: Vec<corten_oci::Reference> },
     #[error("image id {prefix} is the beginning of {} ids: {}", ids.len(), list(ids))]
     Ambiguous { prefix: String, ids: Vec<ImageId> },
     #[error("image {name} has no variant for {wanted}; it has {}", list(have))]
-    NoPlatform { name: String, wanted: Platform, have: Vec<Platform> },
+    NoPlatform { name: String, wanted: Box<Platform>, have: Vec<Platform> },
     #[error("image {name} is for {have}, not for {wanted}")]
-    OtherPlatform { name: String, wanted: Platform, have: Platform },
+    OtherPlatform { name: String, wanted: Box<Platform>, have: Box<Platform> },
     #[error("{path:?}: its content is {actual}, not {expected}: the store is damaged there")]
     Damaged { path: PathBuf, expected: Digest, actual: Digest },
     #[error("{path:?} is not in the store, although an image names it")]
@@ -85,11 +78,33 @@ pub enum StoreError {
     #[error("blob {expected}: the content that came has digest {actual}")]
     BlobDigest { expected: Digest, actual: Digest },
     #[error(transparent)]
+    Load(#[from] crate::load::LoadError),
+    #[error("conflict: {0}")]
+    Conflict(#[from] crate::remove::Conflict),
+    #[error("cannot tell which images containers use, so nothing was removed: {0}")]
+    InUseUnknown(#[source] crate::gc::InUseError),
+    #[error("{0}: a tag cannot have a digest")]
+    TagWithDigest(String),
+    #[error(transparent)]
     Change(#[from] crate::import::ChangeError),
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     #[error(transparent)]
     Digest(#[from] DigestError),
+}
+
+impl StoreError {
+    /// Whether the image itself is unreadable, as opposed to the store.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            StoreError::MissingBlob { .. }
+                | StoreError::Damaged { .. }
+                | StoreError::Document { .. }
+                | StoreError::TooLarge { .. }
+                | StoreError::Digest(_)
+        )
+    }
 }
 
 pub(crate) fn list<T: fmt::Display>(items: &[T]) -> String {

@@ -80,7 +80,7 @@ pub(crate) fn take_name(index: &mut Index, name: &Reference) {
     }
 }
 
-fn unname(entry: &mut Descriptor) {
+pub(crate) fn unname(entry: &mut Descriptor) {
     entry.annotations.remove(annotation::REF_NAME);
     entry.annotations.remove(annotation::CONTAINERD_NAME);
 }

@@ -38,13 +38,17 @@ impl LayerRecord {
     pub(crate) fn write(&self, dir: &Dir) -> Result<(), SysError> {
         dir.write_new(RECORD, &serde_json::to_vec(self).unwrap_or_default())
     }
+
+    pub(crate) fn read(dir: &Dir, name: &str) -> Result<Option<LayerRecord>> {
+        let bytes = dir.read(name, 512, 1 << 20)?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
 }
 
 impl Store {
     /// What was counted when a layer was unpacked; `None` if it is not here.
     pub fn layer_record(&self, layer: &DiffId) -> Result<Option<LayerRecord>> {
         let name = format!("{LAYERS}/{}/{RECORD}", layer.hex());
-        let bytes = self.dir.read(name, 512, 1 << 20)?;
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        LayerRecord::read(&self.dir, &name)
     }
 }

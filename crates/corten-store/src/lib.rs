@@ -28,15 +28,20 @@
 #![forbid(unsafe_code)]
 
 pub mod blob;
+mod ensure;
 pub mod error;
+pub mod gc;
 pub mod import;
 mod index;
 pub mod layer;
+pub mod list;
+pub mod load;
 pub mod remove;
 pub mod resolve;
 pub mod session;
 pub mod store;
 mod sys;
+mod tag;
 pub mod tar;
 mod time;
 mod trash;
@@ -44,9 +49,12 @@ pub mod unpack;
 
 pub use blob::BlobWriter;
 pub use error::{StoreError, SysError};
+pub use gc::{Collected, InUse, InUseError, User};
 pub use import::{ChangeError, ImportOptions};
 pub use layer::LayerRecord;
-pub use remove::{InUse, Removal};
+pub use list::Listed;
+pub use load::{LoadError, LoadOptions, Loaded};
+pub use remove::{Conflict, RemoveOptions, Removed};
 pub use resolve::Image;
 pub use session::{NewImage, Session};
 pub use store::Store;

@@ -126,7 +126,7 @@ impl Store {
         if let Some(wanted) = platform
             && config.platform().serves(wanted).is_none()
         {
-            let (wanted, have) = (wanted.clone(), config.platform());
+            let (wanted, have) = (Box::new(wanted.clone()), Box::new(config.platform()));
             return Err(StoreError::OtherPlatform { name: name.into(), wanted, have });
         }
         Ok(Image {
@@ -158,7 +158,8 @@ impl Store {
             let only = || (platform.is_none() && index.manifests.len() == 1).then(|| &index.manifests[0]);
             let Some(next) = index.select(wanted).or_else(only) else {
                 let have = index.manifests.iter().filter_map(|d| d.platform.clone()).collect();
-                return Err(StoreError::NoPlatform { name: name.into(), wanted: wanted.clone(), have });
+                let wanted = Box::new(wanted.clone());
+                return Err(StoreError::NoPlatform { name: name.into(), wanted, have });
             };
             at = next.clone();
         }
@@ -217,7 +218,7 @@ impl Store {
                 Ok(Document::Index(index)) => {
                     todo.extend(index.manifests.into_iter().map(|d| (d, depth + 1)))
                 }
-                Err(StoreError::MissingBlob { .. } | StoreError::Document { .. }) => {}
+                Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use corten_oci::layout::{BLOBS_DIR, blob_path};
-use corten_oci::{Descriptor, DiffId, Digest, ImageId, MediaType, Reference};
+use corten_oci::{Compression, Descriptor, DiffId, Digest, ImageId, MediaType, Reference};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -28,7 +28,7 @@ use crate::layer::LayerRecord;
 use crate::store::{LAYERS, Lock, Store, TMP};
 use crate::sys::{Dir, write_all};
 use crate::trash;
-use crate::unpack::{UnpackOptions, Unpacked, unpack};
+use crate::unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
 
 pub(crate) const LEASE: &str = "lease";
 
@@ -48,6 +48,14 @@ struct Staged {
     /// name under the session's directory, and what it becomes
     blobs: Vec<(String, Digest)>,
     layers: Vec<(String, DiffId)>,
+}
+
+/// A finished file of a session's directory, hashed, not yet staged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) name: String,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
 }
 
 /// An image to be named in index.json.
@@ -104,7 +112,11 @@ impl Session<'_> {
         write_all(&self.lease, format!("{kind} {digest}\n").as_bytes()).at("write", self.dir.path.join(LEASE))
     }
 
-    fn next_name(&self, kind: &str) -> String {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn next_name(&self, kind: &str) -> String {
         format!("{kind}-{}", self.next.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -117,8 +129,45 @@ impl Session<'_> {
         BlobWriter::create(self, self.next_name("blob"))
     }
 
-    pub(crate) fn stage_blob(&self, name: String, digest: Digest) {
-        self.staged().blobs.push((name, digest));
+    /// A sealed file is to become a blob, unless the store has it.
+    pub(crate) fn stage(&self, blob: &Sealed) -> Result<()> {
+        if self.staged().blobs.iter().any(|(_, known)| *known == blob.digest) {
+            return Ok(());
+        }
+        if !self.hold_blob(&blob.digest)? {
+            self.staged().blobs.push((blob.name.clone(), blob.digest.clone()));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn open_sealed(&self, blob: &Sealed) -> Result<std::fs::File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&self.dir.fd, &blob.name, flags, Mode::empty())
+            .at("openat", self.path_of(&blob.name))?;
+        Ok(file.into())
+    }
+
+    /// How a sealed file is compressed, by its first bytes.
+    pub(crate) fn compression(&self, blob: &Sealed) -> Result<Compression> {
+        let mut start = [0u8; 8];
+        let file = self.open_sealed(blob)?;
+        let n = rustix::io::read(&file, &mut start).at("read", self.path_of(&blob.name))?;
+        let detected = crate::unpack::detect(&start[..n]);
+        detected.map_err(|compression| UnpackError::OtherCompression { compression }.into())
+    }
+
+    pub(crate) fn is_staged(&self, layer: &DiffId) -> bool {
+        self.staged().layers.iter().any(|(_, known)| known == layer)
+    }
+
+    /// Bytes of a layer that is staged or in the store.
+    pub(crate) fn layer_size(&self, layer: &DiffId) -> Result<u64> {
+        let staged = self.staged().layers.iter().find(|(_, known)| known == layer).map(|(n, _)| n.clone());
+        let record = match staged {
+            Some(name) => LayerRecord::read(&self.dir.open_at(name)?, crate::layer::RECORD)?,
+            None => self.store.layer_record(layer)?,
+        };
+        Ok(record.map_or(0, |record| record.size_bytes))
     }
 
     /// A small blob at hand.

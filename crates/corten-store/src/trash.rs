@@ -105,7 +105,10 @@ fn empty(
         let Some(entry) = level.dir.read() else {
             let Some(done) = levels.pop() else { break };
             if let Some(above) = levels.last() {
-                rustix::fs::unlinkat(&above.fd, &done.name, AtFlags::REMOVEDIR).at("rmdir", path)?;
+                match rustix::fs::unlinkat(&above.fd, &done.name, AtFlags::REMOVEDIR) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(SysError { call: "rmdir", path: path.into(), errno }),
+                }
             }
             continue;
         };

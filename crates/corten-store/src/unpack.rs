@@ -29,6 +29,9 @@ use std::path::{Path, PathBuf};
 
 use corten_oci::{Compression, DiffId};
 
+pub(crate) use inflate::detect;
+pub(crate) use stream::with as plain_stream;
+
 use crate::error::SysError;
 use crate::tar::TarError;
 
@@ -118,6 +121,12 @@ pub struct Skipped {
 }
 
 impl Skipped {
+    pub(crate) fn add(&mut self, other: &Skipped) {
+        self.devices += other.devices;
+        self.xattrs += other.xattrs;
+        self.owners += other.owners;
+    }
+
     pub fn is_empty(&self) -> bool {
         *self == Skipped::default()
     }

@@ -258,7 +258,7 @@ fn images_are_listed_and_removed_with_their_layers() {
     assert!(list.contains("busybox") && list.contains("latest"), "{list}");
     host.corten(&["run", "--name", "uses", "busybox", "true"]);
     let refused = host.corten(&["rmi", "busybox"]);
-    assert!(!refused.status.success() && text(&refused.stderr).contains("must be forced"));
+    assert!(!refused.status.success() && text(&refused.stderr).contains("is using its referenced image"));
     host.corten(&["rm", "uses"]);
     let removed = host.corten(&["rmi", "busybox"]);
     assert!(text(&removed.stdout).contains("Untagged: busybox:latest"), "{}", text(&removed.stderr));
@@ -307,4 +307,34 @@ fn a_start_keeps_its_budget_of_system_calls() {
     assert!(!text.contains("CLONE_THREAD"), "a thread was started");
     let programs = text.lines().filter(|line| line.contains("execve") && line.contains(" = 0")).count();
     assert!(programs <= 3, "corten, its init, and the program; not {programs}");
+}
+
+#[test]
+fn the_store_is_a_layout_that_skopeo_reads_and_what_it_writes_loads() {
+    let host = need_host!();
+    if std::process::Command::new("skopeo").arg("--version").output().is_err() {
+        eprintln!("skipped: needs skopeo");
+        return;
+    }
+    let root = host.path("root");
+    for (format, name) in [("docker-archive", "archive"), ("oci-archive", "layout")] {
+        let target = host.path(name);
+        let copied = std::process::Command::new("skopeo")
+            .args(["copy", "--insecure-policy", "-q"])
+            .arg(format!("oci:{}:docker.io/library/busybox:latest", root.display()))
+            .arg(format!("{format}:{}:docker.io/library/{name}:1", target.display()))
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{}", text(&copied.stderr));
+        let loaded = host.corten(&["load", "-i", target.to_str().unwrap()]);
+        assert!(
+            text(&loaded.stdout).contains(&format!("Loaded image: {name}:1")),
+            "{}{}",
+            text(&loaded.stdout),
+            text(&loaded.stderr)
+        );
+        let image = format!("{name}:1");
+        let run = host.corten(&["run", "--rm", &image, "echo", "hi"]);
+        assert_eq!(text(&run.stdout), "hi\n", "{}", text(&run.stderr));
+    }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{DocumentError, MAX_CONFIG_BYTES, MAX_LAYERS, at_most, bounded, json};
-use crate::{DiffId, Manifest, Platform};
+use crate::{DiffId, Digest, Manifest, Platform};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageConfig {
@@ -130,6 +130,19 @@ pub struct History {
     pub comment: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
+}
+
+/// The names of stacks of layers, base first (config.md, "Layer ChainID").
+pub fn chain_ids(diff_ids: &[DiffId]) -> Vec<Digest> {
+    let mut chain: Vec<Digest> = Vec::with_capacity(diff_ids.len());
+    for diff_id in diff_ids {
+        let next = match chain.last() {
+            None => diff_id.clone(),
+            Some(below) => Digest::sha256(format!("{below} {diff_id}")),
+        };
+        chain.push(next);
+    }
+    chain
 }
 
 impl ImageConfig {

@@ -102,6 +102,9 @@ impl<'a> Applier<'a> {
 
     fn member(&mut self, place: &Place, entry: Box<Entry>) -> Result<()> {
         xattr::check(&entry.xattrs, self.limits.xattrs).map_err(|why| refused(&entry.path, why))?;
+        if self.ids == Ids::SingleUser && (entry.uid, entry.gid) != (0, 0) {
+            self.counted.skipped.owners += 1;
+        }
         let parent = self.dirs.get(&place.parent)?;
         match &entry.kind {
             EntryKind::File => return self.file(&parent, place, entry),
@@ -254,7 +257,7 @@ impl<'a> Applier<'a> {
         self.dirs.set(path, meta)
     }
 
-    fn meta(&mut self, entry: &Entry) -> Result<Meta> {
+    fn meta(&self, entry: &Entry) -> Result<Meta> {
         xattr::check(&entry.xattrs, self.limits.xattrs).map_err(|why| refused(&entry.path, why))?;
         let owner = self.owner(entry)?;
         let (uid, gid) = owner.map_or(self.me, |(uid, gid)| (uid.as_raw(), gid.as_raw()));
@@ -372,9 +375,8 @@ impl<'a> Applier<'a> {
     }
 
     /// The owner to set, if it is not the one that a new file has anyway.
-    fn owner(&mut self, entry: &Entry) -> Result<Option<(Uid, Gid)>> {
+    fn owner(&self, entry: &Entry) -> Result<Option<(Uid, Gid)>> {
         if self.ids == Ids::SingleUser {
-            self.counted.skipped.owners += u64::from(entry.uid != 0 || entry.gid != 0);
             return Ok(None);
         }
         let id = |id: u64| match u32::try_from(id) {

@@ -15,35 +15,35 @@ const DEPTH: usize = 8;
 
 type Chunk = Result<Vec<u8>, UnpackError>;
 
-pub(super) struct Streamed {
-    pub(super) diff_id: DiffId,
-    pub(super) compression: Compression,
-    pub(super) bytes: u64,
+pub(crate) struct Streamed {
+    pub(crate) diff_id: DiffId,
+    pub(crate) compression: Compression,
+    pub(crate) bytes: u64,
 }
 
 /// What the consumer sees: chunks of the tar stream, each to be given back.
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     receiver: Receiver<Chunk>,
     free: Sender<Vec<u8>>,
 }
 
 impl Chunks {
-    pub(super) fn iter(&self) -> impl Iterator<Item = Chunk> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Chunk> {
         self.receiver.iter()
     }
 
-    pub(super) fn recycle(&self, buffer: Vec<u8>) {
+    pub(crate) fn recycle(&self, buffer: Vec<u8>) {
         // Nobody waits for buffers any more when the input has ended.
         let _ = self.free.send(buffer);
     }
 }
 
 /// Runs `consume` on the uncompressed stream. If it fails the threads notice at their next buffer.
-pub(super) fn with<T>(
+pub(crate) fn with<T, E>(
     input: impl Read + Send,
     limits: &Limits,
-    consume: impl FnOnce(&Chunks) -> Result<T, UnpackError>,
-) -> Result<(T, Streamed), UnpackError> {
+    consume: impl FnOnce(&Chunks) -> Result<T, E>,
+) -> Result<(T, Streamed), E> {
     thread::scope(|scope| {
         let (free, spare) = channel();
         let (to_hash, inflated) = sync_channel::<Chunk>(DEPTH);
