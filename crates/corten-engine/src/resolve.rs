@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use corten_cgroup::resources::{BlockIo, Cpu, Memory, Pids};
+use corten_cgroup::resources::{BlockIo, Cpu, Memory, Pids, ThrottleDevice, WeightDevice};
 use corten_cgroup::{CgroupPath, DeviceKind as CgroupDevice, DeviceRule};
 use corten_runtime::plan::sysctl_namespace;
 use corten_runtime::spec::{
@@ -708,12 +708,37 @@ fn cgroup(config: &Config, context: &Context<'_>) -> Result<CgroupSpec, EngineEr
     Ok(CgroupSpec { path, resources })
 }
 
+/// Limits name devices by their paths on the host; the kernel takes their numbers.
 fn block_io(blkio: &crate::config::blkio::Blkio) -> Result<BlockIo, EngineError> {
-    let _ = blkio;
-    Err(EngineError::refused(
-        "--blkio-weight and --device-read/write-bps/iops",
-        "they are not wired to the cgroup yet",
-    ))
+    let number = |path: &str| -> Result<(u32, u32), EngineError> {
+        let stat = rustix::fs::stat(path).at("stat", path)?;
+        if stat.st_mode & 0o170_000 != 0o060_000 {
+            return Err(EngineError::refused(format!("a limit for {path}"), "it is not a block device"));
+        }
+        Ok((rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)))
+    };
+    let throttle = |rates: &[crate::config::blkio::DeviceRate]| {
+        rates
+            .iter()
+            .map(|wanted| {
+                let (major, minor) = number(&wanted.path)?;
+                Ok(ThrottleDevice { major, minor, rate: wanted.rate })
+            })
+            .collect::<Result<Vec<_>, EngineError>>()
+    };
+    let weights = blkio.weight_device.iter().map(|wanted| {
+        let (major, minor) = number(&wanted.path)?;
+        Ok(WeightDevice { major, minor, weight: u16::try_from(wanted.rate).ok(), leaf_weight: None })
+    });
+    Ok(BlockIo {
+        weight: blkio.weight,
+        leaf_weight: None,
+        weight_device: weights.collect::<Result<_, EngineError>>()?,
+        read_bps: throttle(&blkio.read_bps)?,
+        write_bps: throttle(&blkio.write_bps)?,
+        read_iops: throttle(&blkio.read_iops)?,
+        write_iops: throttle(&blkio.write_iops)?,
+    })
 }
 
 /// Deny all, then what every container has and what was asked for.

@@ -338,3 +338,26 @@ fn the_store_is_a_layout_that_skopeo_reads_and_what_it_writes_loads() {
         assert_eq!(text(&run.stdout), "hi\n", "{}", text(&run.stderr));
     }
 }
+
+#[test]
+fn block_devices_are_throttled_by_their_numbers() {
+    let host = need_host!();
+    let throttle = "/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device";
+    let disk =
+        std::fs::read_dir("/sys/block").unwrap().flatten().map(|entry| entry.file_name()).find(|name| {
+            std::path::Path::new("/dev").join(name).exists() && std::path::Path::new(throttle).exists()
+        });
+    let Some(disk) = disk else {
+        eprintln!("skipped: no block device, or no v1 blkio controller");
+        return;
+    };
+    let disk = disk.to_string_lossy().into_owned();
+    let number = std::fs::read_to_string(format!("/sys/block/{disk}/dev")).unwrap();
+    let flag = format!("--device-read-bps=/dev/{disk}:1mb");
+    let (_, out, err) = host.sh(&[&flag], &format!("cat {throttle}"));
+    assert_eq!(out, format!("{} 1048576\n", number.trim()), "{err}");
+    let output = host.corten(&["run", "--rm", "--device-write-bps=/dev/null:1mb", "busybox", "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(text(&output.stderr).contains("not a block device"), "{}", text(&output.stderr));
+    host.assert_clean(&[]);
+}
