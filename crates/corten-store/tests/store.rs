@@ -110,26 +110,26 @@ fn a_name_moves() {
 fn removing() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let image = store.import(&small("1")[..], &options("a")).unwrap();
-    let other = store.import(&small("2")[..], &options("b")).unwrap();
-    store.tag("a", &"a:v1".parse().unwrap()).unwrap();
-    store.tag("a", &"elsewhere/a".parse().unwrap()).unwrap();
+    let image = store.import(&small("1")[..], &options("one")).unwrap();
+    let other = store.import(&small("2")[..], &options("two")).unwrap();
+    store.tag("one", &"one:v1".parse().unwrap()).unwrap();
+    store.tag("one", &"elsewhere/one".parse().unwrap()).unwrap();
     let remove = |name: &str, force| store.remove(name, RemoveOptions { force }, nobody);
 
-    let name: Reference = "a:v1".parse().unwrap();
-    assert_eq!(remove("a:v1", false).unwrap(), [Removed::Untagged(name)]);
+    let name: Reference = "one:v1".parse().unwrap();
+    assert_eq!(remove("one:v1", false).unwrap(), [Removed::Untagged(name)]);
     let error = remove(image.id.short(), false).unwrap_err();
     assert!(matches!(error, StoreError::Conflict(Conflict::SeveralRepositories { .. })), "{error}");
-    remove("elsewhere/a", false).unwrap();
+    remove("elsewhere/one", false).unwrap();
     let removed = remove(image.id.short(), false).unwrap();
     let shown: Vec<String> = removed.iter().map(ToString::to_string).collect();
     let layer = &image.diff_ids()[0];
     assert_eq!(
         shown,
-        ["Untagged: a:latest".into(), format!("Deleted: {}", image.id), format!("Deleted: {layer}")]
+        ["Untagged: one:latest".into(), format!("Deleted: {}", image.id), format!("Deleted: {layer}")]
     );
     assert!(!image.layers[0].exists() && other.layers[0].exists());
-    assert!(store.resolve("a", None).is_err());
+    assert!(store.resolve("one", None).is_err());
     // Three blobs of the other image, and nothing else.
     assert_eq!(entries(&dir.path().join("blobs/sha256")), 3);
     assert_eq!(entries(&dir.path().join("layers")), 1);
@@ -140,7 +140,7 @@ fn removing() {
 fn images_in_use() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let image = store.import(&small("1")[..], &options("a")).unwrap();
+    let image = store.import(&small("1")[..], &options("one")).unwrap();
     let used = |running| {
         let user = User { container: "web".into(), running };
         let images = [(image.id.clone(), vec![user])].into();
@@ -148,14 +148,14 @@ fn images_in_use() {
         move || Ok(InUse { images, layers })
     };
     let force = RemoveOptions { force: true };
-    let error = store.remove("a", RemoveOptions::default(), used(false)).unwrap_err();
+    let error = store.remove("one", RemoveOptions::default(), used(false)).unwrap_err();
     assert!(matches!(error, StoreError::Conflict(Conflict::NameInUse { .. })), "{error}");
     let error = store.remove(image.id.short(), force, used(true)).unwrap_err();
     assert!(matches!(error, StoreError::Conflict(Conflict::Running { .. })), "{error}");
     let error = store.remove(image.id.short(), RemoveOptions::default(), used(false)).unwrap_err();
     assert!(matches!(error, StoreError::Conflict(Conflict::Stopped { .. })), "{error}");
     // By force the name of a running container's image goes, but not the image.
-    let removed = store.remove("a", force, used(true)).unwrap();
+    let removed = store.remove("one", force, used(true)).unwrap();
     assert_eq!(removed.len(), 1);
     assert!(store.resolve(image.id.short(), None).is_ok());
     // By force the image of a stopped container goes; its layers stay while the container does.
@@ -171,11 +171,11 @@ fn images_in_use() {
 fn what_a_session_holds_stays() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let image = store.import(&small("1")[..], &options("a")).unwrap();
+    let image = store.import(&small("1")[..], &options("one")).unwrap();
     let session = store.session().unwrap();
     assert!(session.hold_layer(&image.diff_ids()[0]).unwrap());
     assert!(session.hold_blob(&image.manifest.config.digest).unwrap());
-    store.remove("a", RemoveOptions::default(), nobody).unwrap();
+    store.remove("one", RemoveOptions::default(), nobody).unwrap();
     assert!(image.layers[0].exists());
     assert!(store.has_blob(&image.manifest.config.digest));
     assert!(!store.has_blob(&image.manifest.layers[0].digest));
@@ -215,16 +215,16 @@ fn many_at_once() {
 fn damage_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let image = store.import(&small("1")[..], &options("a")).unwrap();
-    store.import(&small("2")[..], &options("b")).unwrap();
+    let image = store.import(&small("1")[..], &options("one")).unwrap();
+    store.import(&small("2")[..], &options("two")).unwrap();
     let path = dir.path().join(blob_path(&image.manifest.config.digest));
     std::fs::write(&path, "{}").unwrap();
-    assert!(matches!(store.resolve("a", None), Err(StoreError::Damaged { path: p, .. }) if p == path));
+    assert!(matches!(store.resolve("one", None), Err(StoreError::Damaged { path: p, .. }) if p == path));
     std::fs::remove_file(&path).unwrap();
-    assert!(matches!(store.resolve("a", None), Err(StoreError::MissingBlob { .. })));
+    assert!(matches!(store.resolve("one", None), Err(StoreError::MissingBlob { .. })));
     let listed = store.images().unwrap();
     assert!(listed[0].image.is_err() && listed[1].image.is_ok());
-    store.remove("a", RemoveOptions { force: true }, nobody).unwrap();
+    store.remove("one", RemoveOptions { force: true }, nobody).unwrap();
     assert_eq!(entries(&dir.path().join("layers")), 1);
 }
 
@@ -233,8 +233,8 @@ fn a_failed_import_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let bad = Archive::new().file("good", "1").file("../evil", "2").end();
-    assert!(matches!(store.import(&bad[..], &options("a")), Err(StoreError::Unpack(_))));
-    let bad = ImportOptions { changes: vec!["RUN x".into()], ..options("a") };
+    assert!(matches!(store.import(&bad[..], &options("one")), Err(StoreError::Unpack(_))));
+    let bad = ImportOptions { changes: vec!["RUN x".into()], ..options("one") };
     assert!(matches!(store.import(&small("1")[..], &bad), Err(StoreError::Change(_))));
     for name in ["tmp", "layers", "blobs/sha256"] {
         assert_eq!(entries(&dir.path().join(name)), 0, "{name}");
