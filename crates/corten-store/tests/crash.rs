@@ -113,6 +113,8 @@ fn killed_at_every_change() {
         "utimensat",
         "flock",
         "unlinkat",
+        "write",
+        "openat",
     ];
     each_fault(&calls, "signal=KILL", |output, _| output.status.code().is_none_or(|code| code == 137));
 }
@@ -129,4 +131,49 @@ fn no_space_at_every_change() {
         assert!(text.contains("ENOSPC") && text.contains("no space is left"), "{spec}: {text}");
         true
     });
+}
+
+const SMALL: &str = "CORTEN_TEST_SMALL_DISK";
+
+/// Not a test: runs in a mount namespace with a file system of 512 KiB at `SMALL`.
+#[test]
+fn small_disk_child() {
+    let Some(root) = std::env::var_os(SMALL) else { return };
+    let root: &Path = root.as_ref();
+    let old = import(root, "old").unwrap();
+    // 260 KiB for the blob and as much for the layer: each fits, both do not.
+    let mut noise = 1u64;
+    let bytes: Vec<u8> = std::iter::repeat_with(|| {
+        noise = noise.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (noise >> 56) as u8
+    })
+    .take(260 << 10)
+    .collect();
+    let archive = Archive::new().entry(corten_store::tar::Entry::file("noise"), &bytes).end();
+    let options = ImportOptions { reference: Some("app".parse().unwrap()), ..ImportOptions::default() };
+    let error = Store::open(root).unwrap().import(&archive[..], &options).unwrap_err().to_string();
+    assert!(
+        error.contains("ENOSPC") && error.contains("/tmp/") && error.contains("no space is left"),
+        "{error}"
+    );
+    let tree = format!("{:?}", tree(&old.layers[0]));
+    check(root, &tree, &tree, "disk full");
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    if !common::is_root() || !have("unshare") {
+        return skip("needs root and unshare");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=512k tmpfs \"$CORTEN_TEST_SMALL_DISK\" && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "small_disk_child", "--nocapture"])
+        .env(SMALL, dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
