@@ -3,8 +3,7 @@
 use corten_oci::{Descriptor, Reference};
 
 use crate::error::Result;
-use crate::index::name_of;
-use crate::resolve::Image;
+use crate::resolve::{Image, names_of};
 use crate::store::Store;
 
 /// One entry of the list. An image that cannot be read does not hide the others.
@@ -25,8 +24,7 @@ impl Store {
             if listed.iter().any(|known| known.descriptor.digest == entry.digest) {
                 continue;
             }
-            let same = |other: &&Descriptor| other.digest == entry.digest;
-            let names: Vec<Reference> = index.manifests.iter().filter(same).filter_map(name_of).collect();
+            let names = names_of(&index, entry);
             let shown = names.first().map_or_else(|| entry.digest.to_string(), Reference::familiar);
             let image = self.image(&shown, entry, names.clone(), None).and_then(|image| self.sized(image));
             listed.push(Listed { descriptor: entry.clone(), names, image });

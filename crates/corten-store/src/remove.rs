@@ -3,11 +3,12 @@
 
 use std::fmt;
 
-use corten_oci::{Descriptor, Digest, ImageId, Index, Reference};
+use corten_oci::{Descriptor, Digest, ImageId, Reference};
 
 use crate::error::{Result, StoreError};
 use crate::gc::{InUse, InUseError};
 use crate::index::{name_of, take_name};
+use crate::resolve::names_of;
 use crate::store::Store;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -136,10 +137,6 @@ impl Store {
         }
         Ok(chains)
     }
-}
-
-fn names_of(index: &Index, entry: &Descriptor) -> Vec<Reference> {
-    index.manifests.iter().filter(|other| other.digest == entry.digest).filter_map(name_of).collect()
 }
 
 fn short(ids: &[ImageId]) -> String {

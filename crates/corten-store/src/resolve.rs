@@ -238,6 +238,6 @@ fn by_name<'a>(index: &'a Index, wanted: &Reference) -> Option<&'a Descriptor> {
 }
 
 /// All names of what an entry points at.
-fn names_of(index: &Index, entry: &Descriptor) -> Vec<Reference> {
+pub(crate) fn names_of(index: &Index, entry: &Descriptor) -> Vec<Reference> {
     index.manifests.iter().filter(|other| other.digest == entry.digest).filter_map(name_of).collect()
 }

@@ -73,8 +73,7 @@ pub struct NewImage {
 impl Store {
     /// Begins a change, and first collects what killed processes left in tmp/.
     pub fn session(&self) -> Result<Session<'_>> {
-        self.ensure_layout()?;
-        let tmp = self.dir.open_at(TMP)?;
+        let tmp = self.tmp()?;
         self.sweep_tmp(&tmp)?;
         let mut random = [0u8; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())

@@ -57,16 +57,22 @@ impl Store {
         self.root().join(corten_oci::layout::blob_path(blob))
     }
 
-    /// What every change starts with: the directories and the marker of the image layout.
-    pub(crate) fn ensure_layout(&self) -> Result<()> {
-        if self.dir.read(MARKER_FILE, 64, 4096)?.is_some() {
-            return Ok(());
+    /// What every change starts with: tmp/, and with it all else, for it is made last.
+    pub(crate) fn tmp(&self) -> Result<Dir> {
+        match self.dir.open_at(TMP) {
+            Err(error) if error.errno == Errno::NOENT => {}
+            other => return Ok(other?),
         }
+        let _lock = self.lock_exclusive()?;
         self.dir.make_at(BLOBS_DIR, 0o700)?.make_at("sha256", 0o700)?;
         self.dir.make_at(LAYERS, 0o700)?;
-        self.dir.make_at(TMP, 0o700)?;
-        let marker = serde_json::to_vec(&ImageLayout::current()).unwrap_or_default();
-        Ok(self.dir.replace(MARKER_FILE, &marker, 0o600)?)
+        // Another program may have made the layout, in a directory that it left open to all.
+        rustix::fs::fchmod(&self.dir.fd, Mode::RWXU).at("fchmod", self.root())?;
+        if self.dir.read(MARKER_FILE, 64, 4096)?.is_none() {
+            let marker = serde_json::to_vec(&ImageLayout::current()).unwrap_or_default();
+            self.dir.replace(MARKER_FILE, &marker, 0o600)?;
+        }
+        Ok(self.dir.make_at(TMP, 0o700)?)
     }
 
     pub(crate) fn lock_shared(&self) -> Result<Lock, SysError> {

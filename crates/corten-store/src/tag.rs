@@ -5,6 +5,7 @@ use corten_oci::layout::annotation;
 
 use crate::error::{Result, StoreError};
 use crate::index::{name_of, take_name, unname};
+use crate::resolve::names_of;
 use crate::store::Store;
 
 impl Store {
@@ -17,10 +18,7 @@ impl Store {
         let lock = self.lock_exclusive()?;
         let mut index = self.index()?;
         let source = self.find(&index, source)?;
-        let has = |entry: &&corten_oci::Descriptor| {
-            entry.digest == source.digest && name_of(entry).as_ref() == Some(&target)
-        };
-        if index.manifests.iter().any(|entry| has(&entry)) {
+        if names_of(&index, &source).contains(&target) {
             return Ok(());
         }
         take_name(&mut index, &target);

@@ -35,7 +35,7 @@ pub(crate) use stream::with as plain_stream;
 use crate::error::SysError;
 use crate::tar::TarError;
 
-/// Bounds on what one layer may be; docs/compat.md lists them.
+/// Bounds on what one layer may be.
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub entries: u64,

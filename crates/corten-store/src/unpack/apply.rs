@@ -90,7 +90,7 @@ impl<'a> Applier<'a> {
                 self.dirs.get(&directory)?;
                 self.dirs.set_opaque(&directory)
             }
-            Name::Whiteout(place) => self.whiteout(&place),
+            Name::Whiteout(place) => self.whiteout(&place, entry.mtime),
             Name::Root if entry.kind != EntryKind::Directory => Err(refused(Refusal::RootType)),
             Name::Root => {
                 let meta = self.meta(&entry)?;
@@ -304,12 +304,17 @@ impl<'a> Applier<'a> {
         Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
     }
 
-    fn whiteout(&mut self, place: &Place) -> Result<()> {
+    fn whiteout(&mut self, place: &Place, mtime: Time) -> Result<()> {
         let parent = self.dirs.get(&place.parent)?;
         let path = place.path();
         let mode = Mode::empty();
         match rustix::fs::mknodat(&parent, &place.name[..], FileType::CharacterDevice, mode, 0) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                // Nobody sees it; but the same layer is to be the same tree everywhere.
+                rustix::fs::utimensat(&parent, &place.name[..], &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
+                    .at("utimensat", self.dirs.shown(&path))?;
+                Ok(())
+            }
             // A whiteout is for the layers below; what this layer has itself stays, and hides them already
             // unless it is a directory, which would be merged.
             Err(Errno::EXIST) => match self.file_type(&parent, place)? {

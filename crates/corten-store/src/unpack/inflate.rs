@@ -8,6 +8,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder, Operation};
 
 use super::{Limits, UnpackError};
+use crate::error::SysError;
 
 /// log2 of the largest window: 128 MiB, what `zstd --ultra` uses without `--long`.
 const ZSTD_WINDOW_LOG: u32 = 27;
@@ -77,7 +78,10 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, UnpackError> 
             Ok(0) => break,
             Ok(n) => filled += n,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(UnpackError::Input(error)),
+            // A blob that is written while the input is read (`Tee`) says which call failed.
+            Err(error) => {
+                return Err(error.downcast::<SysError>().map_or_else(UnpackError::Input, Into::into));
+            }
         }
     }
     Ok(filled)
