@@ -2,7 +2,7 @@
 //!
 //! | command | what it does |
 //! |---|---|
-//! | `ci` | everything below but `bench` and `man`: what `.ci/run` runs |
+//! | `ci` | everything below but `bench`: what `.ci/run` runs |
 //! | `deps` | installs what the tests need, by apt |
 //! | `fmt`, `clippy`, `tidy`, `deny`, `doc` | one check each |
 //! | `test` | all tests, by nextest where it is installed |

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 
-use corten_engine::config::{Config, MountSource};
+use corten_engine::config::{Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::record::Status;
 use corten_engine::{Dirs, EngineError, run};
@@ -139,22 +139,6 @@ fn summary(container: Container) -> ContainerSummary {
     }
 }
 
-/// The second that an RFC 3339 time in UTC stands for.
-fn unix_seconds(text: &str) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    // Days from a civil date, counted from 1 March so that the leap day comes last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
-        + year.div_euclid(400)
-        + (153 * month + 2) / 5
-        + day
-        - 1
-        - 719_468;
-    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
-}
-
 fn network(networks: &[corten_engine::config::NetworkAttachment]) -> String {
     match networks.first().map(|network| &network.mode) {
         Some(corten_engine::config::NetworkMode::Host) => "host".to_owned(),
@@ -165,14 +149,21 @@ fn network(networks: &[corten_engine::config::NetworkAttachment]) -> String {
 /// The part of Docker's container document that is known here.
 fn document(container: Container) -> Value {
     let Container { record, state } = container;
-    let time =
-        |ns: u128| if ns == 0 { "0001-01-01T00:00:00Z".to_owned() } else { corten_engine::rfc3339(ns) };
+    let time = |ns: u128| match ns {
+        0 => "0001-01-01T00:00:00Z".to_owned(),
+        ns => {
+            let since = std::time::Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX));
+            corten_oci::time::rfc3339(std::time::UNIX_EPOCH + since)
+        }
+    };
     let status = match state.status {
         Status::Created => "created",
         Status::Running => "running",
         Status::Exited => "exited",
     };
     let config = &record.config;
+    let port = |port: &ExposedPort| (format!("{}/{}", port.port, port.protocol.as_str()), json!({}));
+    let exposed: serde_json::Map<String, Value> = config.exposed_ports.iter().map(port).collect();
     json!({
         "Id": record.id,
         "Created": time(record.created_ns),
@@ -205,6 +196,7 @@ fn document(container: Container) -> Value {
             "PidsLimit": config.resources.pids_limit,
             "Binds": config.mounts.iter().filter_map(|mount| mount.bind_spec.clone()).collect::<Vec<_>>(),
             "CgroupParent": config.resources.cgroup_parent,
+            "Annotations": config.annotations,
         },
         "Config": {
             "Hostname": config.hostname.clone().unwrap_or_else(|| record.id.chars().take(12).collect()),
@@ -215,6 +207,7 @@ fn document(container: Container) -> Value {
             "Image": config.image,
             "WorkingDir": record.workdir,
             "Labels": config.labels,
+            "ExposedPorts": exposed,
             "Tty": config.tty,
             "OpenStdin": config.interactive,
         },
@@ -251,7 +244,7 @@ impl Engine for LocalEngine {
         };
         match run::run(&self.dirs, config, &engine_options, created) {
             Ok(run::Outcome::Started(id)) => Ok(RunOutcome::Started(id)),
-            Ok(run::Outcome::Exited { code, .. }) => Ok(RunOutcome::Exited(code)),
+            Ok(run::Outcome::Exited { code, oom_killed }) => Ok(RunOutcome::Exited { code, oom_killed }),
             Err(error) => Err(engine_report(&error).status(error.exit_code())),
         }
     }
@@ -281,7 +274,12 @@ impl Engine for LocalEngine {
             let row = ImageSummary {
                 id,
                 digest: Some(image.manifest_digest.to_string()),
-                created_s: image.config.created.as_deref().and_then(unix_seconds).unwrap_or(0),
+                created_s: image
+                    .config
+                    .created
+                    .as_deref()
+                    .and_then(corten_oci::time::unix_seconds)
+                    .unwrap_or(0),
                 size_bytes: image.size_bytes.unwrap_or(0),
                 labels: image.config.config.labels.clone(),
                 containers: u32::try_from(used).ok(),
@@ -445,20 +443,5 @@ impl Engine for LocalEngine {
 
     fn internal(&mut self, _args: Vec<OsString>) -> Result<u8, Report> {
         Err(Report::user("corten has no internal command of that name"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn times_become_seconds() {
-        for (text, second) in [
-            ("1970-01-01T00:00:00Z", Some(0)),
-            ("2024-02-29T00:00:00.5Z", Some(1_709_164_800)),
-            ("2026-11-24T08:15:29Z", Some(1_795_508_129)),
-            ("yesterday", None),
-        ] {
-            assert_eq!(super::unix_seconds(text), second, "{text}");
-        }
     }
 }

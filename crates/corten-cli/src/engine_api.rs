@@ -65,7 +65,11 @@ pub struct RunOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunOutcome {
     /// The exit code as the client has to give it on: the process's own, or 128+n.
-    Exited(u8),
+    Exited {
+        code: u8,
+        /// The kernel killed in it because its memory limit was reached.
+        oom_killed: bool,
+    },
     /// Detached; the id.
     Started(String),
     /// The shell script of `--explain`.

@@ -18,6 +18,8 @@ pub(crate) const NOT_YET: &[(&str, &str)] = &[
     ("log-opt", "log drivers are not supported yet"),
     ("publish", "ports cannot be published yet"),
     ("publish-all", "ports cannot be published yet"),
+    ("stop-signal", "there is no `corten stop` yet that would send it"),
+    ("stop-timeout", "there is no `corten stop` yet that would wait for it"),
     ("storage-opt", "the storage driver has no options"),
     ("volume-driver", "volume plugins are not supported"),
     ("volumes-from", "taking over another container's volumes is not supported yet"),

@@ -31,4 +31,3 @@ mod session;
 
 pub use dirs::Dirs;
 pub use error::EngineError;
-pub use log::rfc3339;

@@ -426,7 +426,7 @@ fn mounts(
     let sys_attributes = quiet | if config.privileged { 0 } else { attr::RDONLY };
     let mut list = context.image_mounts.clone();
     list.push(filesystem("/proc", "proc", String::new(), quiet));
-    let dev = Dev { nodes: devices(config)?, bind_nodes: false, console: config.tty, links: true };
+    let dev = Dev { nodes: devices(config)?, console: config.tty, links: true };
     list.push(Mount {
         target: "/dev".to_owned(),
         source: MountSource::Dev(dev),
@@ -619,7 +619,6 @@ fn devices(config: &Config) -> Result<Vec<DeviceNode>, EngineError> {
             mode: stat.st_mode & 0o777,
             uid: 0,
             gid: 0,
-            host_path: device.host_path.clone().into(),
         });
     }
     Ok(nodes)

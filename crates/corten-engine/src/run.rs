@@ -258,8 +258,7 @@ impl Client {
             .without(signal::SIGPIPE)
             .without(signal::SIGTTIN)
             .without(signal::SIGTTOU);
-        let watched =
-            if self.proxy || self.tty { watched } else { SignalSet::empty().with(signal::SIGWINCH) };
+        let watched = if self.proxy { watched } else { SignalSet::empty().with(signal::SIGWINCH) };
         let before = signal::set_mask(&watched);
         let signals = signal::signalfd(&watched).ok()?;
         let raw = Raw::make(self.tty && self.interactive);

@@ -14,6 +14,7 @@ pub mod media_type;
 mod null;
 pub mod platform;
 pub mod reference;
+pub mod time;
 
 pub use descriptor::{Annotations, Descriptor, DescriptorError};
 pub use digest::{Algorithm, Digest, DigestError, Digester};

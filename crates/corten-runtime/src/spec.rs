@@ -277,8 +277,6 @@ pub enum BindIds {
 pub struct Dev {
     /// Nodes beside the standard ones (null, zero, full, random, urandom, tty), which are always there.
     pub nodes: Vec<DeviceNode>,
-    /// Nodes cannot be made here (an ordinary user): the host's are bound instead.
-    pub bind_nodes: bool,
     /// A place for /dev/console.
     pub console: bool,
     /// Links to the file descriptors of a process, and ptmx.
@@ -302,8 +300,6 @@ pub struct DeviceNode {
     pub uid: u32,
     /// Group in the container.
     pub gid: u32,
-    /// The node on the host that it stands for.
-    pub host_path: PathBuf,
 }
 
 /// The program and what it may do.

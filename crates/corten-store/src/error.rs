@@ -23,7 +23,7 @@ impl std::error::Error for SysError {}
 
 impl fmt::Display for SysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({:?}) = {}", self.call, self.path, name(self.errno))?;
+        write!(f, "{}({:?}) = {}", self.call, self.path, corten_sys::errno_name(self.errno))?;
         match self.errno {
             Errno::NOSPC => {
                 write!(f, ": no space is left on that file system; the store is as it was before")
@@ -109,44 +109,4 @@ impl StoreError {
 
 pub(crate) fn list<T: fmt::Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// `ENOENT` and its kin; of those that file systems return.
-fn name(errno: Errno) -> String {
-    let name = match errno {
-        Errno::ACCESS => "EACCES",
-        Errno::AGAIN => "EAGAIN",
-        Errno::BADF => "EBADF",
-        Errno::BUSY => "EBUSY",
-        Errno::DQUOT => "EDQUOT",
-        Errno::EXIST => "EEXIST",
-        Errno::FBIG => "EFBIG",
-        Errno::INTR => "EINTR",
-        Errno::INVAL => "EINVAL",
-        Errno::IO => "EIO",
-        Errno::ISDIR => "EISDIR",
-        Errno::LOOP => "ELOOP",
-        Errno::MFILE => "EMFILE",
-        Errno::MLINK => "EMLINK",
-        Errno::NAMETOOLONG => "ENAMETOOLONG",
-        Errno::NFILE => "ENFILE",
-        Errno::NODATA => "ENODATA",
-        Errno::NODEV => "ENODEV",
-        Errno::NOENT => "ENOENT",
-        Errno::NOMEM => "ENOMEM",
-        Errno::NOSPC => "ENOSPC",
-        Errno::NOSYS => "ENOSYS",
-        Errno::NOTDIR => "ENOTDIR",
-        Errno::NOTEMPTY => "ENOTEMPTY",
-        Errno::NOTSUP => "EOPNOTSUPP",
-        Errno::NXIO => "ENXIO",
-        Errno::OVERFLOW => "EOVERFLOW",
-        Errno::PERM => "EPERM",
-        Errno::RANGE => "ERANGE",
-        Errno::ROFS => "EROFS",
-        Errno::STALE => "ESTALE",
-        Errno::XDEV => "EXDEV",
-        other => return format!("errno {}", other.raw_os_error()),
-    };
-    name.into()
 }

@@ -19,7 +19,6 @@ use crate::error::Result;
 use crate::resolve::Image;
 use crate::session::NewImage;
 use crate::store::Store;
-use crate::time::rfc3339;
 use crate::unpack::UnpackOptions;
 
 #[derive(Debug, Clone, Default)]
@@ -53,7 +52,7 @@ impl Store {
         let (digest, size) = blob.finish(None)?;
         let layer = Descriptor::new(MediaType::layer(unpacked.compression), digest, size);
 
-        let created = rfc3339(options.created.unwrap_or_else(SystemTime::now));
+        let created = corten_oci::time::rfc3339(options.created.unwrap_or_else(SystemTime::now));
         let comment = options.message.clone().unwrap_or_else(|| "Imported from -".into());
         image.created = Some(created.clone());
         image.rootfs.diff_ids = vec![unpacked.diff_id];

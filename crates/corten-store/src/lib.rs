@@ -43,7 +43,6 @@ pub mod store;
 mod sys;
 mod tag;
 pub mod tar;
-mod time;
 mod trash;
 pub mod unpack;
 

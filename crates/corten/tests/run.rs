@@ -147,6 +147,7 @@ fn limits_are_in_the_cgroup_and_memory_is_enforced() {
         "x=aaaaaaaaaaaaaaaa; while true; do x=$x$x; done",
     ]);
     assert_eq!(output.status.code(), Some(137));
+    assert!(text(&output.stderr).contains("its memory limit was reached"), "{}", text(&output.stderr));
     let oom = host.corten(&["inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", "hog"]);
     assert_eq!(text(&oom.stdout), "true 137\n");
 }

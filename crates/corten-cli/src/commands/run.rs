@@ -71,7 +71,15 @@ impl Subcommand for Args {
         };
         let config = flags.into_config(args, cx)?;
         match cx.engine()?.run(config, options)? {
-            RunOutcome::Exited(code) => Ok(code),
+            RunOutcome::Exited { code, oom_killed } => {
+                if oom_killed {
+                    writeln!(
+                        cx.stderr,
+                        "corten: the kernel killed in the container: its memory limit was reached"
+                    )?;
+                }
+                Ok(code)
+            }
             RunOutcome::Started(id) => {
                 writeln!(cx.stdout, "{id}")?;
                 Ok(0)

@@ -39,11 +39,11 @@ impl Engine for Fake {
             Some("no-such-command") => {
                 Err(Report::user("cannot start: no-such-command: not found").status(NOT_FOUND))
             }
-            Some("exit-3") => Ok(RunOutcome::Exited(3)),
+            Some("exit-3") => Ok(RunOutcome::Exited { code: 3, oom_killed: false }),
             Some("broken") => Err(Report::host("cannot start container")),
             _ if explain => Ok(RunOutcome::Explained("unshare -m\n".into())),
             _ if detach => Ok(RunOutcome::Started("0123456789abcdef".repeat(4))),
-            _ => Ok(RunOutcome::Exited(0)),
+            _ => Ok(RunOutcome::Exited { code: 0, oom_killed: false }),
         }
     }
 

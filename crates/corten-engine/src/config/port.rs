@@ -49,6 +49,15 @@ pub enum PortError {
 }
 
 impl Protocol {
+    /// As Docker writes it behind a port.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+
     fn parse(text: &str) -> Result<Self, PortError> {
         match text.to_ascii_lowercase().as_str() {
             "tcp" => Ok(Self::Tcp),

@@ -442,18 +442,14 @@ fn dev_op(dev: &Dev) -> Result<DevOp, SpecError> {
         op.directories.push((name.to_owned(), mode));
     }
     for (name, major, minor) in STANDARD_NODES {
-        if dev.bind_nodes {
-            op.files.push(c_string("device", name)?);
-        } else {
-            let path = c_string("device", name)?;
-            op.nodes.push(NodeOp {
-                path,
-                mode: CHARACTER_0666,
-                device: device_number(major, minor),
-                uid: 0,
-                gid: 0,
-            });
-        }
+        let path = c_string("device", name)?;
+        op.nodes.push(NodeOp {
+            path,
+            mode: CHARACTER_0666,
+            device: device_number(major, minor),
+            uid: 0,
+            gid: 0,
+        });
     }
     for node in &dev.nodes {
         let mut at = 0;
@@ -465,15 +461,11 @@ fn dev_op(dev: &Dev) -> Result<DevOp, SpecError> {
             at += slash + 1;
         }
         let path = c_string("device", &node.path)?;
-        if op.nodes.iter().any(|known| known.path == path) || op.files.contains(&path) {
+        if op.nodes.iter().any(|known| known.path == path) {
             continue;
         }
-        if dev.bind_nodes {
-            op.files.push(path);
-        } else {
-            let device = device_number(node.major, node.minor);
-            op.nodes.push(NodeOp { path, mode: node.kind | node.mode, device, uid: node.uid, gid: node.gid });
-        }
+        let device = device_number(node.major, node.minor);
+        op.nodes.push(NodeOp { path, mode: node.kind | node.mode, device, uid: node.uid, gid: node.gid });
     }
     if dev.console {
         op.files.push(c"console".to_owned());

@@ -15,7 +15,7 @@ use std::ffi::CString;
 
 use corten_sys::exec::StringVector;
 
-use crate::spec::{Mount, Spec};
+use crate::spec::Spec;
 
 /// How a container is made.
 #[derive(Debug)]
@@ -38,11 +38,5 @@ impl Plan {
     /// The operations of one actor, with their positions in the plan.
     pub fn of(&self, actor: Actor) -> impl Iterator<Item = (usize, &Op)> {
         self.ops.iter().enumerate().filter(move |(_, op)| op.actor() == actor)
-    }
-
-    /// The mount that fills a slot, for what is said about it in errors and records.
-    #[must_use]
-    pub fn mount(&self, index: usize) -> Option<&Mount> {
-        self.spec.mounts.get(index)
     }
 }
