@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod client;
 pub mod config;
 pub mod container;
 pub mod dirs;

@@ -4,11 +4,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use corten_cgroup::Layout;
 use corten_store::Store;
-use corten_sys::signal::{self, SignalSet};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios};
 
+use crate::client::Client;
 use crate::config::Config;
 use crate::container::forget;
 use crate::dirs::{Dirs, make_private};
@@ -17,7 +15,7 @@ use crate::lease::Lease;
 use crate::monitor::Monitor;
 use crate::record::{self, Record, State, VERSION};
 use crate::resolve::{self, Context};
-use crate::session::{self, EXITED, FAILED, RESIZE, SIGNAL, STARTED, STDERR, STDIN, STDOUT};
+use crate::session::{self, FAILED, STARTED};
 use crate::{host_image, names};
 
 /// How a container is run.
@@ -216,123 +214,4 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
         client: monitor_end,
     };
     Ok(Made { monitor, plan, client })
-}
-
-/// The command's own process in the foreground.
-struct Client {
-    socket: OwnedFd,
-    tty: bool,
-    interactive: bool,
-    proxy: bool,
-}
-
-/// Puts the terminal back as it was.
-struct Raw(Option<Termios>);
-
-impl Raw {
-    fn make(wanted: bool) -> Self {
-        let stdin = rustix::stdio::stdin();
-        let Some(before) = wanted.then(|| rustix::termios::tcgetattr(stdin).ok()).flatten() else {
-            return Raw(None);
-        };
-        let mut raw = before.clone();
-        raw.make_raw();
-        let set = rustix::termios::tcsetattr(stdin, OptionalActions::Now, &raw);
-        Raw(set.is_ok().then_some(before))
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            let _gone = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
-        }
-    }
-}
-
-impl Client {
-    /// Carries streams and signals until the end is told; `None` if the monitor went without telling it.
-    fn attend(&self, buffer: &mut [u8]) -> Option<Outcome> {
-        let watched = SignalSet::all()
-            .without(signal::SIGCHLD)
-            .without(signal::SIGPIPE)
-            .without(signal::SIGTTIN)
-            .without(signal::SIGTTOU);
-        let watched = if self.proxy { watched } else { SignalSet::empty().with(signal::SIGWINCH) };
-        let before = signal::set_mask(&watched);
-        let signals = signal::signalfd(&watched).ok()?;
-        let raw = Raw::make(self.tty && self.interactive);
-        let mut input = self.interactive;
-        let outcome = loop {
-            let mut fds =
-                vec![PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
-            let stdin = rustix::stdio::stdin();
-            if input {
-                fds.push(PollFd::new(&stdin, PollFlags::IN));
-            }
-            match poll(&mut fds, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(_) => break None,
-            }
-            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-            if ready[1] {
-                self.pass_signal(&signals);
-            }
-            if ready.get(2) == Some(&true) {
-                let room = session::CHUNK - 1;
-                let count = rustix::io::read(stdin, &mut buffer[..room]).unwrap_or(0);
-                input = count > 0;
-                let chunk = buffer[..count].to_vec();
-                let _gone = session::tell(self.socket.as_fd(), STDIN, &chunk);
-            }
-            if ready[0] {
-                match session::hear(self.socket.as_fd(), buffer) {
-                    None => break None,
-                    Some((STDOUT, bytes)) => write_all(rustix::stdio::stdout(), bytes),
-                    Some((STDERR, bytes)) => write_all(rustix::stdio::stderr(), bytes),
-                    Some((EXITED, [code, oom])) => {
-                        break Some(Outcome::Exited { code: *code, oom_killed: *oom != 0 });
-                    }
-                    Some(_) => {}
-                }
-            }
-        };
-        drop(raw);
-        signal::set_mask(&before);
-        outcome
-    }
-
-    fn pass_signal(&self, signals: &OwnedFd) {
-        let mut record = [0u8; signal::SIGNALFD_RECORD];
-        while let Ok(count) = rustix::io::read(signals, &mut record) {
-            if count < 4 {
-                return;
-            }
-            let number = i32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
-            if number == signal::SIGWINCH {
-                if let (true, Ok(size)) = (self.tty, rustix::termios::tcgetwinsize(rustix::stdio::stdin())) {
-                    let mut body = size.ws_row.to_ne_bytes().to_vec();
-                    body.extend_from_slice(&size.ws_col.to_ne_bytes());
-                    let _gone = session::tell(self.socket.as_fd(), RESIZE, &body);
-                }
-            } else if let Ok(number) = u8::try_from(number) {
-                let _gone = session::tell(self.socket.as_fd(), SIGNAL, &[number]);
-            }
-        }
-    }
-}
-
-fn write_all(fd: impl AsFd, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match rustix::io::write(&fd, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
-                let _again = poll(&mut fds, None);
-            }
-            // Nobody reads any more; the container goes on.
-            Err(_) => return,
-        }
-    }
 }

@@ -29,13 +29,22 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
-/// Sends one message.
+/// Sends one message; waits until there is room for it.
 pub(crate) fn tell(socket: BorrowedFd<'_>, kind: u8, body: &[u8]) -> Result<(), Errno> {
+    send_message(socket, kind, body, SendFlags::NOSIGNAL)
+}
+
+/// Sends one message if there is room for it now; `AGAIN` if not.
+pub(crate) fn try_tell(socket: BorrowedFd<'_>, kind: u8, body: &[u8]) -> Result<(), Errno> {
+    send_message(socket, kind, body, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+}
+
+fn send_message(socket: BorrowedFd<'_>, kind: u8, body: &[u8], flags: SendFlags) -> Result<(), Errno> {
     let mut message = Vec::with_capacity(body.len() + 1);
     message.push(kind);
     message.extend_from_slice(body);
     loop {
-        match send(socket, &message, SendFlags::NOSIGNAL) {
+        match send(socket, &message, flags) {
             Err(Errno::INTR) => {}
             other => return other.map(drop),
         }

@@ -1,7 +1,6 @@
 //! Spec → Plan. Pure: no system call.
 
 use std::ffi::CString;
-use std::path::Path;
 
 use corten_cgroup::Layout;
 use corten_cgroup::plan::Member;
@@ -13,20 +12,13 @@ use corten_sys::clone::{
 use corten_sys::exec::StringVector;
 use corten_sys::mount::attr;
 
-use super::op::c_path;
-use super::{CloneOp, DevOp, NodeOp, Op, OverlayOp, Plan, Slot};
+use super::convert::{
+    c_dir, c_string, dev_op, environment, mount_flags, overlay_op, search_path, target, time_offsets,
+};
+use super::sysctl::{SysctlNamespace, sysctl_namespace, sysctl_path};
+use super::{CloneOp, Op, Plan, Slot};
 use crate::error::{SpecError, StartError};
-use crate::spec::{Dev, MountSource, Namespace, Overlay, RootSource, Spec, TimeOffsets, User, UserNamespace};
-
-/// Where programs are looked for if the environment has no `PATH`.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Room for the `HOME` of the user's entry.
-const HOME_CAPACITY: usize = 4096;
-/// Mode bits of `S_IFCHR | 0666`.
-const CHARACTER_0666: u32 = 0o020_666;
-/// The nodes that every /dev has (runtime-spec, "Default Devices"): name, major, minor.
-pub(crate) const STANDARD_NODES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+use crate::spec::{MountSource, Namespace, RootSource, Spec, User, UserNamespace};
 
 /// Builds the plan. `layout` is where the host's cgroup hierarchies are, if the container has a cgroup.
 ///
@@ -210,7 +202,7 @@ impl Builder {
             self.push(Op::UnshareCgroup);
         }
         self.push(Op::PrivateMounts);
-        let at = c_path(&spec.run_dir).ok_or_else(|| nul("run_dir", &spec.run_dir.to_string_lossy()))?;
+        let at = c_dir("run_dir", &spec.run_dir)?;
         self.push(Op::EnterRoot { slot: root, at });
         // Only now: the way to `run_dir` is open to the host's root, whose id the child still has.
         if spec.namespaces.user != UserNamespace::Host {
@@ -374,230 +366,5 @@ impl Builder {
         }
         self.push(Op::Exec { args: StringVector::new(args) });
         Ok(())
-    }
-}
-
-fn nul(field: &'static str, value: &str) -> SpecError {
-    SpecError::Nul { field, value: value.to_owned() }
-}
-
-fn c_string(field: &'static str, value: &str) -> Result<CString, SpecError> {
-    CString::new(value).map_err(|_| nul(field, value))
-}
-
-fn c_dir(field: &'static str, path: &Path) -> Result<CString, SpecError> {
-    c_path(path).ok_or_else(|| nul(field, &path.to_string_lossy()))
-}
-
-/// An absolute path of the container, without the leading slash: relative to its root.
-fn target(path: &str) -> Result<CString, SpecError> {
-    let refuse = || SpecError::MountTarget(path.to_owned());
-    let clean: Vec<&str> = path
-        .strip_prefix('/')
-        .ok_or_else(refuse)?
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
-    if clean.is_empty() || clean.contains(&"..") {
-        return Err(refuse());
-    }
-    c_string("mount target", &clean.join("/"))
-}
-
-/// The attributes as mount(2) takes them.
-fn mount_flags(attributes: u64) -> u64 {
-    use rustix::mount::MountFlags;
-    let mut flags = MountFlags::empty();
-    for (bit, flag) in [
-        (attr::RDONLY, MountFlags::RDONLY),
-        (attr::NOSUID, MountFlags::NOSUID),
-        (attr::NODEV, MountFlags::NODEV),
-        (attr::NOEXEC, MountFlags::NOEXEC),
-        (attr::NOATIME, MountFlags::NOATIME),
-        (attr::STRICTATIME, MountFlags::STRICTATIME),
-        (attr::NODIRATIME, MountFlags::NODIRATIME),
-    ] {
-        flags.set(flag, attributes & bit != 0);
-    }
-    let symlinks = if attributes & attr::NOSYMFOLLOW != 0 { 256 } else { 0 };
-    u64::from(flags.bits()) | symlinks
-}
-
-fn overlay_op(overlay: &Overlay) -> Result<OverlayOp, SpecError> {
-    if overlay.lowers.is_empty() {
-        return Err(SpecError::Empty("root.layers"));
-    }
-    Ok(OverlayOp {
-        lowers: overlay.lowers.iter().map(|dir| c_dir("layer", dir)).collect::<Result<_, _>>()?,
-        writable: overlay.writable.as_deref().map(|dir| c_dir("upper", dir)).transpose()?,
-        volatile: overlay.volatile,
-        idmap: overlay.idmap,
-        userxattr: overlay.userxattr,
-    })
-}
-
-fn dev_op(dev: &Dev) -> Result<DevOp, SpecError> {
-    let mut op = DevOp { nodes: Vec::new(), directories: Vec::new(), links: Vec::new(), files: Vec::new() };
-    for (name, mode) in [(c"pts", 0o755), (c"shm", 0o1777), (c"mqueue", 0o1777)] {
-        op.directories.push((name.to_owned(), mode));
-    }
-    for (name, major, minor) in STANDARD_NODES {
-        let path = c_string("device", name)?;
-        op.nodes.push(NodeOp {
-            path,
-            mode: CHARACTER_0666,
-            device: device_number(major, minor),
-            uid: 0,
-            gid: 0,
-        });
-    }
-    for node in &dev.nodes {
-        let mut at = 0;
-        while let Some(slash) = node.path[at..].find('/') {
-            let parent = c_string("device", &node.path[..at + slash])?;
-            if !op.directories.iter().any(|(known, _)| *known == parent) {
-                op.directories.push((parent, 0o755));
-            }
-            at += slash + 1;
-        }
-        let path = c_string("device", &node.path)?;
-        if op.nodes.iter().any(|known| known.path == path) {
-            continue;
-        }
-        let device = device_number(node.major, node.minor);
-        op.nodes.push(NodeOp { path, mode: node.kind | node.mode, device, uid: node.uid, gid: node.gid });
-    }
-    if dev.console {
-        op.files.push(c"console".to_owned());
-    }
-    if dev.links {
-        for (name, to) in [
-            (c"fd", c"/proc/self/fd"),
-            (c"stdin", c"/proc/self/fd/0"),
-            (c"stdout", c"/proc/self/fd/1"),
-            (c"stderr", c"/proc/self/fd/2"),
-            (c"ptmx", c"pts/ptmx"),
-        ] {
-            op.links.push((name.to_owned(), to.to_owned()));
-        }
-    }
-    Ok(op)
-}
-
-fn device_number(major: u32, minor: u32) -> u64 {
-    rustix::fs::makedev(major, minor)
-}
-
-fn time_offsets(offsets: TimeOffsets) -> String {
-    let line = |clock: &str, (seconds, nanoseconds): (i64, u32)| format!("{clock} {seconds} {nanoseconds}\n");
-    line("monotonic", offsets.monotonic) + &line("boottime", offsets.boottime)
-}
-
-/// Which namespace a setting belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SysctlNamespace {
-    /// `net.*`
-    Network,
-    /// `kernel.msg*`, `kernel.sem`, `kernel.shm*`, `fs.mqueue.*`
-    Ipc,
-    /// `kernel.domainname`, `kernel.hostname`
-    Uts,
-}
-
-/// The namespace of a setting, if it has one; any other setting is the host's.
-#[must_use]
-pub fn sysctl_namespace(name: &str) -> Option<SysctlNamespace> {
-    let dotted = name.replace('/', ".");
-    if dotted.contains("..") || dotted.starts_with('.') || name.contains('\0') {
-        return None;
-    }
-    match dotted.as_str() {
-        "kernel.msgmax"
-        | "kernel.msgmnb"
-        | "kernel.msgmni"
-        | "kernel.sem"
-        | "kernel.shmall"
-        | "kernel.shmmax"
-        | "kernel.shmmni"
-        | "kernel.shm_rmid_forced" => Some(SysctlNamespace::Ipc),
-        "kernel.domainname" | "kernel.hostname" => Some(SysctlNamespace::Uts),
-        _ if dotted.starts_with("net.") => Some(SysctlNamespace::Network),
-        _ if dotted.starts_with("fs.mqueue.") => Some(SysctlNamespace::Ipc),
-        _ => None,
-    }
-}
-
-/// The path below /proc/sys: the first separator decides which of `.` and `/` separates (sysctl(8)).
-fn sysctl_path(name: &str) -> String {
-    match name.find(['.', '/']) {
-        Some(at) if name.as_bytes()[at] == b'.' => name
-            .chars()
-            .map(|c| {
-                if c == '.' {
-                    '/'
-                } else if c == '/' {
-                    '.'
-                } else {
-                    c
-                }
-            })
-            .collect(),
-        _ => name.to_owned(),
-    }
-}
-
-/// The environment, with a place for `HOME` at the end if the user's entry is to fill it.
-fn environment(spec: &Spec) -> Result<(StringVector, bool), SpecError> {
-    let mut env = Vec::with_capacity(spec.process.env.len() + 1);
-    for entry in &spec.process.env {
-        env.push(c_string("process.env", entry)?);
-    }
-    let has_home = spec.process.env.iter().any(|entry| entry.starts_with("HOME=") && entry.len() > 5);
-    let fill = !has_home && matches!(spec.process.user, User::Lookup { .. });
-    let vector = StringVector::new(env);
-    Ok(if fill { (vector.with_reserved(c"HOME=/", HOME_CAPACITY), true) } else { (vector, false) })
-}
-
-/// `PATH`, joined with the program where that is a bare name: what execvp(3) would try, in order.
-fn search_path(spec: &Spec) -> Result<Vec<CString>, SpecError> {
-    let program = spec.process.args.first().map_or("", String::as_str);
-    if program.is_empty() {
-        return Err(SpecError::Empty("process.args[0]"));
-    }
-    if program.contains('/') {
-        return Ok(vec![c_string("process.args", program)?]);
-    }
-    let path =
-        spec.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
-    path.split(':')
-        .map(|dir| c_string("process.env", &format!("{}/{program}", if dir.is_empty() { "." } else { dir })))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets_are_relative_to_the_root_and_stay_below_it() {
-        assert_eq!(target("/a//b/./c/").unwrap(), c"a/b/c".to_owned());
-        for bad in ["a", "/", "/..", "/a/../b", "", "/./"] {
-            assert!(target(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn only_namespaced_settings_are_the_containers() {
-        assert_eq!(sysctl_namespace("net.ipv4.ip_forward"), Some(SysctlNamespace::Network));
-        assert_eq!(sysctl_namespace("net/ipv4/conf/eth0.1/forwarding"), Some(SysctlNamespace::Network));
-        assert_eq!(sysctl_namespace("fs.mqueue.msg_max"), Some(SysctlNamespace::Ipc));
-        assert_eq!(sysctl_namespace("kernel.hostname"), Some(SysctlNamespace::Uts));
-        for host in
-            ["kernel.core_pattern", "vm.swappiness", "net/../kernel/core_pattern", "kernel.shm_rmid_forced+x"]
-        {
-            assert_eq!(sysctl_namespace(host), None, "{host}");
-        }
-        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
-        assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/forwarding"), "net/ipv4/conf/eth0.1/forwarding");
     }
 }

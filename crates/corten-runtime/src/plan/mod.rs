@@ -5,11 +5,14 @@
 //! nothing. Each operation says who carries it out and can describe itself.
 
 mod build;
+mod convert;
 mod op;
+mod sysctl;
 
-pub use build::{SysctlNamespace, build, sysctl_namespace};
+pub use build::build;
 pub(crate) use op::c_path as path_string;
 pub use op::{Actor, CloneOp, DevOp, NodeOp, Op, OverlayOp, Slot};
+pub use sysctl::{SysctlNamespace, sysctl_namespace};
 
 use std::ffi::CString;
 
