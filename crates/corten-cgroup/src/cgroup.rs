@@ -75,13 +75,7 @@ impl Cgroup {
 
     /// As if in every hierarchy.
     fn joined(layout: &Layout, path: &CgroupPath) -> Cgroup {
-        let member = |h: &crate::layout::Hierarchy| Member {
-            version: h.version,
-            controllers: h.controllers,
-            mount: h.mount.clone(),
-            dir: path.below(&h.mount),
-        };
-        Cgroup::from_members(path.clone(), layout.hierarchies().map(member).collect())
+        Cgroup::from_members(path.clone(), layout.hierarchies().map(|h| Member::of(h, path)).collect())
     }
 
     pub fn path(&self) -> &CgroupPath {
@@ -105,6 +99,11 @@ impl Cgroup {
     /// As [`Cgroup::attach`], for a process that was cloned into [`Cgroup::dir_fd`]: only v1 is left.
     pub fn attach_v1(&self, pid: i32) -> Result<()> {
         self.attach_to(pid, |m| m.version == Version::V1)
+    }
+
+    /// As [`Cgroup::attach`], for a process that joins v1 by itself ([`Plan::join_files`]).
+    pub fn attach_v2(&self, pid: i32) -> Result<()> {
+        self.attach_to(pid, |m| m.version == Version::V2)
     }
 
     /// For `exec`: attaches `pid`, and if the container has made cgroups of its own below this one, so

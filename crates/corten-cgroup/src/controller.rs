@@ -95,6 +95,8 @@ pub struct Controllers(u16);
 
 impl Controllers {
     pub const NONE: Controllers = Controllers(0);
+    /// Every one there is, and those to come.
+    pub const ALL: Controllers = Controllers(!0);
 
     pub const fn with(self, controller: Controller) -> Controllers {
         Controllers(self.0 | 1 << controller as u8)

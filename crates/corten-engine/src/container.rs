@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use corten_cgroup::{Cgroup, CgroupPath, Layout};
+use rustix::fs::{AtFlags, CWD};
 
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
@@ -139,7 +140,16 @@ fn release(dirs: &Dirs, record: &Record) {
 
 /// Removes all files of a container, the name last, so that a killed removal can be repeated.
 pub(crate) fn forget(dirs: &Dirs, id: &str, name: &str) {
-    remove_tree(&dirs.container(id));
+    let container = dirs.container(id);
+    // What a volatile overlay leaves, innermost first: known, so it needs no reading of directories.
+    for name in ["work/work/incompat/volatile/dirty", "work/work/incompat/volatile", "work/work/incompat"] {
+        let directory = !name.ends_with("dirty");
+        let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        if rustix::fs::unlinkat(CWD, container.join(name), flags).is_err() {
+            break;
+        }
+    }
+    remove_tree(&container);
     remove_tree(&dirs.live(id));
     let path = dirs.name(name);
     if std::fs::read_link(&path).is_ok_and(|to| to.as_os_str() == id) {
@@ -148,8 +158,8 @@ pub(crate) fn forget(dirs: &Dirs, id: &str, name: &str) {
 }
 
 /// What is missing is gone already; what cannot be removed is found again by the next collection.
-fn remove_tree(path: &Path) {
-    let _gone = std::fs::remove_dir_all(path);
+pub(crate) fn remove_tree(path: &Path) {
+    let _gone = corten_sys::tree::remove(path);
 }
 
 /// Collects what killed processes left: containers whose monitor and first process are both gone.

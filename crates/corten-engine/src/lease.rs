@@ -73,7 +73,7 @@ pub(crate) fn release_of(dirs: &Dirs, id: &str) {
 fn claimed_by_host() -> Vec<(u32, u32)> {
     let mut ranges = Vec::new();
     for file in ["/etc/subuid", "/etc/subgid"] {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let text = crate::record::read_text(file).unwrap_or_default();
         ranges.extend(text.lines().filter_map(|line| {
             let mut fields = line.split(':').skip(1);
             Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))

@@ -37,13 +37,16 @@ pub(crate) struct Monitor {
     /// It has no pid namespace of its own.
     pub(crate) shares_pids: bool,
     pub(crate) lease: Option<Lease>,
-    /// The program's user on the host, who must be able to open its own streams again.
-    pub(crate) owner: Option<u32>,
     pub(crate) client: OwnedFd,
 }
 
-/// The ends of the container's streams.
+/// `> /dev/stdout` opens the stream again, as whichever user the program is then. From outside nobody can:
+/// the directory is ours alone.
+const STREAM_MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// The ends of the container's streams, and where its init writes how it ended.
 struct Streams {
+    exit_record: OwnedFd,
     stdin: Option<OwnedFd>,
     /// No more input comes: what is pending is the last.
     input_ended: bool,
@@ -92,6 +95,8 @@ impl Monitor {
             corten_sys::fd::place(null.as_fd(), number).at("dup2", "/dev/null")?;
         }
         signal::set_mask(&SignalSet::empty());
+        // What is made for the container gets the modes that it is given.
+        rustix::process::umask(Mode::empty());
         let path = self.dirs.live(&self.id).join("lock");
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC;
         let lock = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).at("open", &path)?;
@@ -102,7 +107,7 @@ impl Monitor {
     fn start(&mut self, plan: Plan) -> Result<(Started, Streams), EngineError> {
         let live = self.dirs.live(&self.id);
         let exit = live.join("exit");
-        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC;
+        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::CLOEXEC;
         let record = rustix::fs::open(&exit, flags, Mode::from_raw_mode(0o600)).at("open", &exit)?;
         if plan.spec.process.terminal.is_some() {
             let options = Options { exit_record: Some(record.as_fd()), ..Options::default() };
@@ -114,7 +119,13 @@ impl Monitor {
             set_nonblocking(&master)?;
             return Ok((
                 started,
-                Streams { stdin: Some(stdin), input_ended: false, stdout: master, stderr: None },
+                Streams {
+                    exit_record: record,
+                    stdin: Some(stdin),
+                    input_ended: false,
+                    stdout: master,
+                    stderr: None,
+                },
             ));
         }
         let (out, out_end) = self.fifo(&live.join("stdout"))?;
@@ -122,10 +133,7 @@ impl Monitor {
         let (input, input_end) = if self.interactive {
             let (read, write) =
                 rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("pipe", "stdin")?;
-            if let Some(owner) = self.owner {
-                rustix::fs::fchown(&read, Some(rustix::fs::Uid::from_raw(owner)), None)
-                    .at("fchown", "stdin")?;
-            }
+            rustix::fs::fchmod(&read, STREAM_MODE).at("fchmod", "stdin")?;
             (Some(write), read)
         } else {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -137,13 +145,15 @@ impl Monitor {
         if let Some(input) = &input {
             set_nonblocking(input)?;
         }
-        Ok((started, Streams { stdin: input, input_ended: false, stdout: out, stderr: Some(err) }))
+        let streams =
+            Streams { exit_record: record, stdin: input, input_ended: false, stdout: out, stderr: Some(err) };
+        Ok((started, streams))
     }
 
     /// A named pipe, open for reading here (and for writing, so that it never ends by itself), and its
     /// other end for the container.
     fn fifo(&self, path: &Path) -> Result<(OwnedFd, OwnedFd), EngineError> {
-        match rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0) {
+        match rustix::fs::mknodat(CWD, path, FileType::Fifo, STREAM_MODE, 0) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).at("mknod", path),
         }
@@ -151,10 +161,6 @@ impl Monitor {
         let read = rustix::fs::open(path, flags, Mode::empty()).at("open", path)?;
         let write =
             rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at("open", path)?;
-        if let Some(owner) = self.owner {
-            // `> /dev/stdout` opens it again, as the container's user.
-            rustix::fs::fchown(&write, Some(rustix::fs::Uid::from_raw(owner)), None).at("fchown", path)?;
-        }
         Ok((read, write))
     }
 
@@ -189,12 +195,12 @@ impl Monitor {
                 let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
                 (ready(0), client_at < input_at && ready(client_at), ready(input_at))
             };
+            if ended {
+                break;
+            }
             self.pump(&streams, &mut buffer, &mut log, client);
             if writable {
                 flush(&mut streams, &mut pending);
-            }
-            if ended {
-                break;
             }
             if heard {
                 self.obey(started, &mut streams, &mut buffer, &mut pending, client);
@@ -206,8 +212,12 @@ impl Monitor {
             log.finish();
         }
         let end = corten_sys::wait::wait_pidfd(started.child.pidfd.as_fd()).unwrap_or(Exit::Code(125));
-        let record = std::fs::read_to_string(self.dirs.live(&self.id).join("exit")).unwrap_or_default();
-        corten_runtime::init::parse_record(&record).unwrap_or(end)
+        let mut record = [0; 32];
+        let count = rustix::io::pread(&streams.exit_record, &mut record, 0).unwrap_or(0);
+        let record = std::str::from_utf8(&record[..count]).ok();
+        // The process is about to end, and with it every descriptor.
+        std::mem::forget(streams);
+        record.and_then(corten_runtime::init::parse_record).unwrap_or(end)
     }
 
     /// Reads what the container wrote until nothing is there.
@@ -263,7 +273,7 @@ impl Monitor {
         }
     }
 
-    fn finish(self, mut state: State, started: Started, end: Exit, client: Option<()>) -> i32 {
+    fn finish(self, mut state: State, started: Started, end: Exit, client: Option<()>) -> ! {
         state.status = Status::Exited;
         state.finished_ns = record::now_ns();
         state.exit_code = i32::from(end.shell_code());
@@ -284,13 +294,14 @@ impl Monitor {
         } else {
             // Kept on disk: what runs no more outlives the boot.
             let _shown = record::write(&self.dirs.container(&self.id).join("state.json"), &state, true);
-            let _gone = std::fs::remove_dir_all(self.dirs.live(&self.id));
+            crate::container::remove_tree(&self.dirs.live(&self.id));
         }
         if client.is_some() {
             let code = [state.exit_code as u8, u8::from(state.oom_killed)];
             let _gone = session::tell(self.client.as_fd(), EXITED, &code);
         }
-        0
+        // The process ends here, and with it every descriptor: the lock as the last.
+        std::process::exit(0)
     }
 
     fn fail(self, error: &EngineError) -> i32 {
@@ -303,7 +314,7 @@ impl Monitor {
             let code = i32::from(error.exit_code());
             let state = State { error: error.to_string(), exit_code: code, ..State::created() };
             let _shown = record::write(&self.dirs.container(&self.id).join("state.json"), &state, true);
-            let _gone = std::fs::remove_dir_all(self.dirs.live(&self.id));
+            crate::container::remove_tree(&self.dirs.live(&self.id));
         }
         let mut body = vec![error.exit_code()];
         body.extend_from_slice(error.to_string().as_bytes());

@@ -113,13 +113,26 @@ impl State {
 
 /// When a process started, in clock ticks since boot: the 22nd field of /proc/PID/stat (proc(5)).
 pub(crate) fn start_of(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = read_text(&format!("/proc/{pid}/stat"))?;
     stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
 /// The id of this boot.
 pub(crate) fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    read_text("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// A small text file in as few calls as it takes: for one of up to 2 KiB that the kernel gives whole, three.
+pub(crate) fn read_text(path: &str) -> Option<String> {
+    const FIRST: usize = 2048;
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut buffer = vec![0; FIRST];
+    let count = rustix::io::read(&file, &mut buffer).ok()?;
+    buffer.truncate(count);
+    if count == FIRST {
+        std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut buffer).ok()?;
+    }
+    String::from_utf8(buffer).ok()
 }
 
 /// Nanoseconds since 1970.

@@ -107,7 +107,7 @@ pub(crate) fn spec(config: &Config, context: Context<'_>) -> Result<Spec, Engine
         spec.readonly_paths = READONLY.map(str::to_owned).to_vec();
     }
     sysctls(config, &mut spec)?;
-    spec.cgroup = Some(resources::cgroup(config, &context)?);
+    spec.cgroup = Some(resources::cgroup(config, &context, !host_user)?);
     Ok(spec)
 }
 

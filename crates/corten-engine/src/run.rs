@@ -154,8 +154,8 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
     };
     let image_config = image.as_ref().map(|image| &image.config);
     let lease = Lease::take(dirs, id)?;
-    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
-    let terminal = config.tty.then(|| size.map_or((0, 0), |size| (size.ws_row, size.ws_col)));
+    let size = || rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
+    let terminal = config.tty.then(|| size().map_or((0, 0), |size| (size.ws_row, size.ws_col)));
     let context = Context {
         id,
         run_dir: run_dir.clone(),
@@ -168,7 +168,6 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
     };
     let spec = resolve::spec(&config, context)?;
     let shares_pids = spec.namespaces.pid != corten_runtime::spec::Namespace::New;
-    let shifted = spec.namespaces.user != corten_runtime::spec::UserNamespace::Host;
     let record = Record {
         version: VERSION,
         id: id.to_owned(),
@@ -193,14 +192,10 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
     if !record.config.auto_remove {
         record::write(&container_dir.join("state.json"), &State::created(), false)?;
     }
-    let layout = Layout::detect()?;
+    let needed = spec.cgroup.as_ref().map(|cgroup| corten_cgroup::plan::needed(&cgroup.resources));
+    let layout = Layout::detect_for(needed.unwrap_or(corten_cgroup::Controllers::NONE))?;
     let plan = corten_runtime::plan::build(spec, Some(&layout))?;
     let (client, monitor_end) = session::pair().at("socketpair", "monitor")?;
-    let owner = shifted.then(|| {
-        // A user by name is not known before the root file system is there: root then.
-        let uid = record.user.split(':').next().and_then(|uid| uid.parse::<u32>().ok()).unwrap_or(0);
-        lease.first_id + uid.min(crate::lease::BLOCK - 1)
-    });
     let monitor = Monitor {
         dirs: dirs.clone(),
         id: id.to_owned(),
@@ -210,7 +205,6 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
         write_log: !record.config.auto_remove,
         shares_pids,
         lease: Some(lease),
-        owner,
         client: monitor_end,
     };
     Ok(Made { monitor, plan, client })

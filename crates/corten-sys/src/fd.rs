@@ -1,6 +1,7 @@
 //! close_range(2), fcntl(2) and descriptors by number.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::cell::RefCell;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -54,4 +55,49 @@ pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
 pub fn is_open(number: RawFd) -> bool {
     // SAFETY: F_GETFD only reads.
     unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
+/// Descriptors that are closed together, each run of consecutive numbers in one close_range(2).
+#[derive(Debug, Default)]
+pub struct Pool(RefCell<Vec<RawFd>>);
+
+impl Pool {
+    /// Takes over a descriptor that is not used any more. Allocates.
+    pub fn give(&self, fd: OwnedFd) {
+        self.0.borrow_mut().push(fd.into_raw_fd());
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let numbers = self.0.get_mut();
+        numbers.sort_unstable();
+        for run in numbers.chunk_by(|a, b| a + 1 == *b) {
+            if let (Some(first), Some(last)) = (run.first(), run.last()) {
+                // SAFETY: every number of the run is owned by this pool alone. As with close(2), there is
+                // nothing to do about an error.
+                unsafe { libc::syscall(libc::SYS_close_range, *first, *last, 0) };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_closes_what_it_was_given_and_nothing_else() {
+        let open = || rustix::fs::open(c"/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        let files: Vec<OwnedFd> = (0..5).map(|_| open()).collect();
+        let numbers: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
+        let pool = Pool::default();
+        let mut kept = Vec::new();
+        for (index, file) in files.into_iter().enumerate() {
+            if index == 2 { kept.push(file) } else { pool.give(file) }
+        }
+        drop(pool);
+        let open: Vec<bool> = numbers.iter().map(|number| is_open(*number)).collect();
+        assert_eq!(open, [false, false, true, false, false]);
+    }
 }

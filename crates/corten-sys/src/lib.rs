@@ -11,6 +11,7 @@ pub mod bpf;
 pub mod caps;
 pub mod clone;
 pub mod cwd;
+pub mod entry;
 pub mod error;
 pub mod exec;
 pub mod fd;
@@ -22,6 +23,7 @@ pub mod prctl;
 pub mod rlimit;
 pub mod seccomp;
 pub mod signal;
+pub mod tree;
 pub mod wait;
 
 pub use error::{CallError, errno_name};

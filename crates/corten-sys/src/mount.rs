@@ -59,6 +59,14 @@ pub struct Change<'a> {
 /// # Errors
 /// What mount_setattr(2) says; `EINVAL` for an id shift of a file system that has none.
 pub fn mount_setattr(fd: BorrowedFd<'_>, change: Change<'_>) -> Result<(), Errno> {
+    mount_setattr_at(fd, c"", change)
+}
+
+/// As [`mount_setattr`], on the mount at `path` below the directory `fd`.
+///
+/// # Errors
+/// As [`mount_setattr`].
+pub fn mount_setattr_at(fd: BorrowedFd<'_>, path: &CStr, change: Change<'_>) -> Result<(), Errno> {
     let mut attr =
         MountAttr { set: change.set, clear: change.clear, propagation: change.propagation, userns: 0 };
     if let Some(userns) = change.userns {
@@ -66,12 +74,12 @@ pub fn mount_setattr(fd: BorrowedFd<'_>, change: Change<'_>) -> Result<(), Errno
         attr.userns = userns.as_raw_fd() as u64;
     }
     let flags = libc::AT_EMPTY_PATH | if change.recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the kernel reads the size that is given; the path is the empty C string.
+    // SAFETY: the kernel reads the size that is given; the path is a C string.
     check(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             fd.as_raw_fd(),
-            c"".as_ptr(),
+            path.as_ptr(),
             flags,
             &raw const attr,
             std::mem::size_of::<MountAttr>(),

@@ -90,12 +90,18 @@ pub fn signalfd(set: &SignalSet) -> Result<OwnedFd, Errno> {
 pub const SIGNALFD_RECORD: usize = std::mem::size_of::<libc::signalfd_siginfo>();
 
 /// Sets the action of every signal that a container's program could inherit as ignored back to the
-/// default: Rust's runtime ignores SIGPIPE, and what started us may have ignored more.
+/// default: `corten` itself ignores SIGPIPE, and what started us may have ignored more.
 pub fn reset_ignored() {
     for signal in [libc::SIGPIPE, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
         // SAFETY: SIG_DFL is a valid action for each of these.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+}
+
+/// Makes writing to a closed pipe an error and not the end.
+pub fn ignore_pipe() {
+    // SAFETY: SIG_IGN is a valid action for SIGPIPE.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
 /// kill(2). A negative `pid` names a process group, -1 everything that may be signalled.

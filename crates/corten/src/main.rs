@@ -1,15 +1,21 @@
 //! `corten`: chooses the face by name before any thread exists.
+#![no_main]
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
-fn main() -> ExitCode {
+corten_sys::entry!(run);
+
+fn run() -> i32 {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     if name.as_encoded_bytes() == corten_runtime::init::NAME.to_bytes() {
         let argument = args.next().unwrap_or_default();
-        std::process::exit(corten_runtime::init::main(&argument.to_string_lossy()));
+        return corten_runtime::init::main(&argument.to_string_lossy());
+    }
+    if let Err(errno) = corten_sys::entry::secure_streams() {
+        // Nobody is there to be told.
+        return errno.raw_os_error();
     }
     let args: Vec<OsString> = args.collect();
-    ExitCode::from(corten_cli::main(&args, &corten_cli::LocalEngine::open))
+    corten_cli::main(&args, &corten_cli::LocalEngine::open).into()
 }

@@ -9,7 +9,11 @@ use crate::config::Config;
 use crate::config::device::DeviceKind;
 use crate::error::{At, EngineError};
 
-pub(super) fn cgroup(config: &Config, context: &Context<'_>) -> Result<CgroupSpec, EngineError> {
+pub(super) fn cgroup(
+    config: &Config,
+    context: &Context<'_>,
+    shifted: bool,
+) -> Result<CgroupSpec, EngineError> {
     let wanted = &config.resources;
     let parent = wanted.cgroup_parent.as_deref().unwrap_or("corten");
     let path = CgroupPath::from_oci(parent)
@@ -62,7 +66,7 @@ pub(super) fn cgroup(config: &Config, context: &Context<'_>) -> Result<CgroupSpe
         resources.block_io = Some(block_io(&wanted.blkio)?);
     }
     if !config.privileged {
-        resources.devices = device_rules(config)?;
+        resources.devices = device_rules(config, shifted)?;
     }
     Ok(CgroupSpec { path, resources })
 }
@@ -101,16 +105,18 @@ fn block_io(blkio: &crate::config::blkio::Blkio) -> Result<BlockIo, EngineError>
 }
 
 /// Deny all, then what every container has and what was asked for.
-fn device_rules(config: &Config) -> Result<Vec<DeviceRule>, EngineError> {
+fn device_rules(config: &Config, shifted: bool) -> Result<Vec<DeviceRule>, EngineError> {
     let allow = |kind, major, minor, access| DeviceRule { allow: true, kind, major, minor, access };
     let all = corten_cgroup::Access::ALL;
     let mut rules =
         vec![DeviceRule { allow: false, kind: CgroupDevice::All, major: None, minor: None, access: all }];
-    // Any node may be made; only these may be used.
-    for kind in [CgroupDevice::Char, CgroupDevice::Block] {
-        rules.push(allow(kind, None, None, corten_cgroup::Access::MKNOD));
+    // Any node may be made; only these may be used. In a user namespace the kernel lets nobody make one.
+    if !shifted {
+        for kind in [CgroupDevice::Char, CgroupDevice::Block] {
+            rules.push(allow(kind, None, None, corten_cgroup::Access::MKNOD));
+        }
     }
-    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)] {
+    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)] {
         rules.push(allow(CgroupDevice::Char, Some(major), Some(minor), all));
     }
     rules.push(allow(CgroupDevice::Char, Some(136), None, all));

@@ -48,6 +48,11 @@ pub(crate) struct State {
     slots: [Option<OwnedFd>; wire::MAX_FDS],
     received: usize,
     root: Option<OwnedFd>,
+    /// The working directory is the root.
+    at_root: bool,
+    /// Of /dev and /sys: it was mounted by this start at a place that is no link, so paths in it are ours.
+    own_dev: bool,
+    own_sys: bool,
     first_masked: Option<usize>,
     null_checked: bool,
     pub(crate) terminal: Option<OwnedFd>,
@@ -61,23 +66,20 @@ pub(crate) fn run(mut inherited: Inherited<'_>) -> i32 {
         slots: [const { None }; wire::MAX_FDS],
         received: 0,
         root: None,
+        at_root: false,
+        own_dev: false,
+        own_sys: false,
         first_masked: None,
         null_checked: false,
         terminal: None,
         master: None,
     };
-    let received = wire::receive(inherited.socket, &mut go, |fd| {
-        if let Some(slot) = state.slots.get_mut(state.received) {
-            *slot = Some(fd);
-            state.received += 1;
-        }
-    });
-    if received.is_err() || go.kind() != Some(wire::GO) {
-        // The parent gave up, and says why itself.
-        return SETUP_FAILED;
-    }
     let plan = &*inherited.plan;
     for (index, op) in plan.of(Actor::Child) {
+        if !op.is_early() && go.kind().is_none() && !state.receive(inherited.socket, &mut go) {
+            // The parent gave up, and says why itself.
+            return SETUP_FAILED;
+        }
         if let Err(failure) = state.carry_out(op, plan, inherited.socket) {
             wire::report(inherited.socket, index, failure);
             return SETUP_FAILED;
@@ -172,6 +174,27 @@ impl Decimal {
 }
 
 impl State {
+    /// Waits for what the parent prepared; whether it came.
+    fn receive(&mut self, socket: BorrowedFd<'_>, go: &mut Message) -> bool {
+        let received = wire::receive(socket, go, |fd| {
+            if let Some(slot) = self.slots.get_mut(self.received) {
+                *slot = Some(fd);
+                self.received += 1;
+            }
+        });
+        received.is_ok() && go.kind() == Some(wire::GO)
+    }
+
+    /// Makes the root the working directory, for paths that are the container's own mounts from their
+    /// first part to the last but one.
+    fn go_to_root(&mut self) -> Result<(), Failure> {
+        if !self.at_root {
+            rustix::process::fchdir(self.root()?).at(Call::Fchdir)?;
+            self.at_root = true;
+        }
+        Ok(())
+    }
+
     fn slot(&self, slot: crate::plan::Slot) -> Result<BorrowedFd<'_>, Failure> {
         let fd = self.slots.get(usize::from(slot.0)).and_then(Option::as_ref);
         fd.map(AsFd::as_fd).ok_or(Failure { call: Call::Recvmsg, errno: Errno::BADF })
@@ -183,6 +206,7 @@ impl State {
 
     fn carry_out(&mut self, op: &Op, plan: &Plan, socket: BorrowedFd<'_>) -> Result<(), Failure> {
         match op {
+            Op::JoinCgroup { files } => join_cgroup(files),
             Op::BecomeRoot => become_root(),
             Op::UnshareCgroup => {
                 corten_sys::clone::unshare(corten_sys::clone::CLONE_NEWCGROUP).at(Call::Unshare)
@@ -196,7 +220,7 @@ impl State {
                 corten_sys::mount::mount(c"none", c"/", None, flags, None).at(Call::Mount)
             }
             Op::EnterRoot { slot, at } => self.enter_root(*slot, at),
-            Op::Attach { slot, target } => self.attach(self.slot(*slot)?, target),
+            Op::Attach { slot, target, directory } => self.attach(*slot, target, *directory),
             Op::Mount { kind, target, flags, options } => self.mount(kind, target, *flags, options),
             Op::MakeDirectory { target, mode } => {
                 // On a mount of the container's own, below a path that was just mounted.
@@ -213,7 +237,9 @@ impl State {
             Op::Seal { target } => {
                 let fd = target::open(self.root()?, target, ResolveFlags::empty()).at(Call::Openat2)?;
                 let change = Change { set: attr::RDONLY, ..Change::default() };
-                corten_sys::mount::mount_setattr(fd.as_fd(), change).at(Call::MountSetattr)
+                corten_sys::mount::mount_setattr(fd.as_fd(), change).at(Call::MountSetattr)?;
+                std::mem::forget(fd);
+                Ok(())
             }
             Op::Terminal { rows, columns, console } => self.terminal(*rows, *columns, *console, socket),
             Op::Hostname(name) => rustix::system::sethostname(name.to_bytes()).at(Call::Sethostname),
@@ -234,36 +260,74 @@ impl State {
         move_mount(tree, c"", rustix::fs::CWD, at, flags).at(Call::MoveMount)?;
         rustix::process::fchdir(tree).at(Call::Fchdir)?;
         self.root = self.slots[usize::from(slot.0)].take();
+        self.at_root = true;
         Ok(())
     }
 
-    fn attach(&self, tree: BorrowedFd<'_>, path: &CStr) -> Result<(), Failure> {
+    fn attach(
+        &mut self,
+        slot: crate::plan::Slot,
+        path: &CStr,
+        directory: Option<bool>,
+    ) -> Result<(), Failure> {
+        let tree = self.slot(slot)?;
         // /dev must be a directory of the image and no link: what is below it is trusted afterwards.
         let extra = if path == c"dev" { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
         let root = self.root()?;
         let place = match target::open(root, path, extra) {
             Ok(place) => place,
-            Err(Errno::NOENT) => target::open_or_make(root, path, target::is_directory(tree)?, extra)?,
+            Err(Errno::NOENT) => {
+                let directory = directory.map_or_else(|| target::is_directory(tree), Ok)?;
+                target::make(root, path, directory, extra)?
+            }
             Err(errno) => return Err(Failure { call: Call::Openat2, errno }),
         };
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         move_mount(tree, c"", place.as_fd(), c"", flags).at(Call::MoveMount)?;
         // Close-on-exec: one call less.
         std::mem::forget(place);
+        match path.to_bytes() {
+            // Told apart from a bind by the plan: only of what is made here it knows the kind.
+            b"dev" => self.own_dev = directory.is_some(),
+            b"sys" => self.own_sys = false,
+            _ => {}
+        }
         Ok(())
     }
 
-    fn mount(&self, kind: &CStr, path: &CStr, flags: u64, options: &CStr) -> Result<(), Failure> {
+    /// Whether every part of the path but the last is known to be a directory of a mount of this start.
+    fn is_own(&self, path: &CStr) -> bool {
+        match path.to_bytes() {
+            b"dev/pts" | b"dev/shm" | b"dev/mqueue" => self.own_dev,
+            b"sys/fs/cgroup" => self.own_sys,
+            path => self.own_sys && path.starts_with(b"sys/fs/cgroup/"),
+        }
+    }
+
+    fn mount(&mut self, kind: &CStr, path: &CStr, flags: u64, options: &CStr) -> Result<(), Failure> {
+        let options = (!options.is_empty()).then_some(options);
+        let source = if kind == c"tmpfs" && path == c"dev/shm" { c"shm" } else { kind };
+        if self.is_own(path) {
+            self.go_to_root()?;
+            match corten_sys::mount::mount(source, path, Some(kind), flags, options) {
+                Err(Errno::NOENT) => {}
+                other => return other.at(Call::Mount),
+            }
+        }
         // A link in place of /proc or /sys would make everything that trusts them trust the image
         // (CVE-2019-19921, CVE-2023-28642).
         let kernel = kind == c"proc" || kind == c"sysfs";
         let extra = if kernel { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
         let place = target::open_or_make(self.root()?, path, true, extra)?;
         rustix::process::fchdir(place.as_fd()).at(Call::Fchdir)?;
-        let options = (!options.is_empty()).then_some(options);
-        let source = if kind == c"tmpfs" && path == c"dev/shm" { c"shm" } else { kind };
+        self.at_root = false;
         corten_sys::mount::mount(source, c".", Some(kind), flags, options).at(Call::Mount)?;
         std::mem::forget(place);
+        match path.to_bytes() {
+            b"dev" => self.own_dev = false,
+            b"sys" => self.own_sys = kind == c"sysfs",
+            _ => {}
+        }
         Ok(())
     }
 
@@ -272,7 +336,10 @@ impl State {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let file = openat2(self.root()?, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)
             .at(Call::Openat2)?;
-        rustix::io::write(&file, value.to_bytes()).at(Call::Write).map(drop)
+        rustix::io::write(&file, value.to_bytes()).at(Call::Write)?;
+        // Close-on-exec: one call less.
+        std::mem::forget(file);
+        Ok(())
     }
 
     fn mask(&mut self, path: &CStr, plan: &Plan, op: &Op) -> Result<(), Failure> {
@@ -282,7 +349,7 @@ impl State {
             return self.mask_by_descriptor(path);
         }
         self.check_null()?;
-        rustix::process::fchdir(self.root()?).at(Call::Fchdir)?;
+        self.go_to_root()?;
         match corten_sys::mount::mount(c"dev/null", path, None, bind, None) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::NOTDIR) => {}
@@ -324,6 +391,7 @@ impl State {
         if !character || stat.st_rdev != rustix::fs::makedev(1, 3) {
             return Err(Failure { call: Call::Fstat, errno: Errno::NODEV });
         }
+        std::mem::forget(null);
         self.null_checked = true;
         Ok(())
     }
@@ -337,6 +405,7 @@ impl State {
         };
         if target::is_directory(place.as_fd())? {
             rustix::process::fchdir(place.as_fd()).at(Call::Fchdir)?;
+            self.at_root = false;
             let read_only = u64::from(rustix::mount::MountFlags::RDONLY.bits());
             return corten_sys::mount::mount(
                 c"tmpfs",
@@ -354,7 +423,18 @@ impl State {
         move_mount(null.as_fd(), c"", place.as_fd(), c"", flags).at(Call::MoveMount)
     }
 
-    fn read_only(&self, path: &CStr) -> Result<(), Failure> {
+    fn read_only(&mut self, path: &CStr) -> Result<(), Failure> {
+        let change = Change { set: attr::RDONLY, recursive: true, ..Change::default() };
+        if in_kernel_files(path) {
+            self.go_to_root()?;
+            let flags =
+                rustix::mount::MountFlags::BIND.bits() | rustix::mount::MountPropagationFlags::REC.bits();
+            match corten_sys::mount::mount(path, path, None, flags.into(), None) {
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+                other => other.at(Call::Mount)?,
+            }
+            return corten_sys::mount::mount_setattr_at(self.root()?, path, change).at(Call::MountSetattr);
+        }
         let place = match target::open(self.root()?, path, ResolveFlags::empty()) {
             Ok(place) => place,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
@@ -365,7 +445,6 @@ impl State {
             | OpenTreeFlags::AT_EMPTY_PATH
             | OpenTreeFlags::AT_RECURSIVE;
         let tree = open_tree(place.as_fd(), c"", flags).at(Call::OpenTree)?;
-        let change = Change { set: attr::RDONLY, recursive: true, ..Change::default() };
         corten_sys::mount::mount_setattr(tree.as_fd(), change).at(Call::MountSetattr)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         move_mount(tree.as_fd(), c"", place.as_fd(), c"", flags).at(Call::MoveMount)?;
@@ -406,8 +485,8 @@ impl State {
         Ok(())
     }
 
-    fn pivot(&self) -> Result<(), Failure> {
-        rustix::process::fchdir(self.root()?).at(Call::Fchdir)?;
+    fn pivot(&mut self) -> Result<(), Failure> {
+        self.go_to_root()?;
         corten_sys::mount::pivot_root(c".", c".").at(Call::PivotRoot)?;
         corten_sys::mount::detach(c".").at(Call::Umount2)?;
         rustix::process::chdir(c"/").at(Call::Chdir)
@@ -420,6 +499,17 @@ fn in_kernel_files(path: &CStr) -> bool {
     path.starts_with(b"proc/") || path.starts_with(b"sys/")
 }
 
+fn join_cgroup(files: &[std::ffi::CString]) -> Result<(), Failure> {
+    for path in files {
+        let file = rustix::fs::open(path.as_c_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .at(Call::Openat2)?;
+        rustix::io::write(&file, b"0").at(Call::Write)?;
+        // Close-on-exec: one call less.
+        std::mem::forget(file);
+    }
+    Ok(())
+}
+
 fn become_root() -> Result<(), Failure> {
     corten_sys::ids::set_gid(0).at(Call::Setresgid)?;
     corten_sys::ids::set_uid(0).at(Call::Setresuid)
@@ -429,5 +519,7 @@ fn loopback_up() -> Result<(), Failure> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     let socket =
         socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).at(Call::Socket)?;
-    corten_sys::ioctl::loopback_up(socket.as_fd()).at(Call::Ioctl)
+    corten_sys::ioctl::loopback_up(socket.as_fd()).at(Call::Ioctl)?;
+    std::mem::forget(socket);
+    Ok(())
 }

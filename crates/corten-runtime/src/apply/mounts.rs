@@ -31,6 +31,8 @@ pub(crate) struct Maker<'a> {
     pub(crate) maps: Option<&'a IdMaps>,
     /// Where a workshop can be put up.
     pub(crate) run_dir: &'a Path,
+    /// Where descriptors go that are not needed any more.
+    pub(crate) pool: &'a corten_sys::fd::Pool,
 }
 
 fn clone_flags(recursive: bool) -> OpenTreeFlags {
@@ -65,14 +67,16 @@ impl Maker<'_> {
             .map(|path| self.idmapped(path, overlay.idmap))
             .collect::<Result<Vec<_>, _>>()?;
         let own = overlay.writable.as_ref().map(|path| self.idmapped(path, overlay.idmap)).transpose()?;
-        match self.overlay_by_descriptor(overlay, &lowers, own.as_ref(), bits) {
+        let made = match self.overlay_by_descriptor(overlay, &lowers, own.as_ref(), bits) {
             // Detached mounts as layers came with 6.15, layers by descriptor with 6.13: before, EINVAL, and
             // before that EOPNOTSUPP.
             Err(error) if matches!(error.errno, Errno::INVAL | Errno::OPNOTSUPP) => {
                 self.overlay_by_path(overlay, &lowers, own.as_ref(), bits).map(|fd| (fd, true))
             }
             made => made.map(|fd| (fd, false)),
-        }
+        };
+        lowers.into_iter().chain(own).for_each(|fd| self.pool.give(fd));
+        made
     }
 
     fn overlay_by_descriptor(
@@ -97,6 +101,7 @@ impl Maker<'_> {
                 let dir = rustix::fs::openat(own, name, flags, Mode::empty())
                     .call(|| format!("openat({:?}, {name:?})", overlay.writable))?;
                 set(key, dir.as_fd())?;
+                self.pool.give(dir);
             }
         }
         for flag in flags_of(overlay) {
@@ -104,7 +109,10 @@ impl Maker<'_> {
         }
         fsconfig_create(fs.as_fd())
             .call(|| format!("fsconfig(overlay of {:?}, FSCONFIG_CMD_CREATE)", overlay.lowers))?;
-        fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes(bits)).call(|| "fsmount(overlay)")
+        let made = fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes(bits))
+            .call(|| "fsmount(overlay)")?;
+        self.pool.give(fs);
+        Ok(made)
     }
 
     fn overlay_by_path(
@@ -150,7 +158,10 @@ impl Maker<'_> {
                 .call(|| format!("fsconfig(tmpfs, {key:?}, {value:?})"))?;
         }
         fsconfig_create(fs.as_fd()).call(|| "fsconfig(tmpfs, FSCONFIG_CMD_CREATE)")?;
-        fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes(bits)).call(|| "fsmount(tmpfs)")
+        let made =
+            fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes(bits)).call(|| "fsmount(tmpfs)")?;
+        self.pool.give(fs);
+        Ok(made)
     }
 
     /// /dev.
@@ -299,6 +310,7 @@ impl Maker<'_> {
             .call(|| format!("open_tree({path:?}, OPEN_TREE_CLONE)"))?;
         mount_setattr(tree.as_fd(), Change { set: bits, propagation: PRIVATE, ..Change::default() })
             .call(|| format!("mount_setattr({path:?})"))?;
+        self.pool.give(file);
         Ok(tree)
     }
 

@@ -7,6 +7,7 @@ use corten_sys::CallError;
 use corten_sys::clone::{CLONE_NEWUSER, Child, CloneArgs};
 use corten_sys::error::Context;
 use corten_sys::exec::StringVector;
+use corten_sys::fd::Pool;
 use corten_sys::mount::{Change, attr, mount_setattr};
 use corten_sys::wait::Exit;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -23,7 +24,8 @@ use crate::plan::{Actor, CloneOp, Op, Plan};
 use crate::spec::{IdMaps, User};
 use crate::user::{self, Identity};
 
-/// Starts the container. The caller must have one thread.
+/// Starts the container. The caller must have one thread, and a umask of 0: what is made for the container
+/// gets the modes that it is given.
 ///
 /// # Errors
 /// [`StartError`] names the operation and the call. Nothing is left of the container then.
@@ -130,10 +132,9 @@ impl Starter {
         }
         let pid = self.pid();
         if let Some(cgroup) = &self.cgroup {
-            if clone.join.is_empty() && clone.time_offsets.is_none() {
-                cgroup.attach_v1(pid)?;
-            } else {
-                cgroup.attach(pid)?;
+            // Cloned into v2; v1 it joins by itself.
+            if !(clone.join.is_empty() && clone.time_offsets.is_none()) {
+                cgroup.attach_v2(pid)?;
             }
         }
         if let (Some(maps), true) = (&maps, clone.join.is_empty() && clone.time_offsets.is_none()) {
@@ -214,15 +215,19 @@ impl Starter {
                 )
             }
         };
-        // Nodes and directories get the modes that they are given.
-        rustix::process::umask(Mode::empty());
+        let pool = Pool::default();
         let mut owner = None;
         let mut slots: Vec<Option<OwnedFd>> = (0..plan.slots).map(|_| None).collect();
         let mut identity = None;
-        let maker = Maker { userns: userns.as_ref().map(AsFd::as_fd), maps, run_dir: &plan.spec.run_dir };
+        let maker = Maker {
+            userns: userns.as_ref().map(AsFd::as_fd),
+            maps,
+            run_dir: &plan.spec.run_dir,
+            pool: &pool,
+        };
         for (_, op) in plan.of(Actor::Parent) {
             match op {
-                Op::Cgroup(_) | Op::Clone(_) | Op::JoinCgroup | Op::IdMap(_) => {}
+                Op::Cgroup(_) | Op::Clone(_) | Op::IdMap(_) => {}
                 Op::OomScoreAdj(value) => {
                     let path = format!("/proc/{pid}/oom_score_adj");
                     write_file(&path, &value.to_string()).during(|| op.to_string())?;
@@ -247,7 +252,9 @@ impl Starter {
         }
         let fds: Vec<BorrowedFd<'_>> = slots.iter().flatten().map(AsFd::as_fd).collect();
         let go = go_message(plan, identity.as_ref())?;
-        match wire::send(here.as_fd(), &go, &fds) {
+        let sent = wire::send(here.as_fd(), &go, &fds);
+        slots.into_iter().flatten().chain(userns).for_each(|fd| pool.give(fd));
+        match sent {
             // It died; `watch` finds out of what.
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(owner),
             Err(errno) => Err(errno).call(|| "sendmsg(GO)").during(|| "handing over the mounts".to_owned()),
@@ -305,6 +312,9 @@ fn helper(
 ) -> i32 {
     use super::wire::{At, Failure};
     let enter = || -> Result<(), Failure> {
+        // From the moment that we are in their namespaces, processes of another container could look at
+        // this one, whose root directory is still the host's.
+        corten_sys::prctl::set_dumpable(false).at(Call::Prctl)?;
         let mut message = Message::empty();
         wire::receive(socket, &mut message, drop).at(Call::Recvmsg)?;
         for (bit, file) in join {

@@ -33,15 +33,55 @@ pub(crate) fn open_or_make(
     extra: ResolveFlags,
 ) -> Result<OwnedFd, Failure> {
     match open(root, path, extra) {
-        Err(Errno::NOENT) => {}
-        other => return other.at(Call::Openat2),
+        Err(Errno::NOENT) => make(root, path, directory, extra),
+        other => other.at(Call::Openat2),
     }
+}
+
+/// Makes and opens the place for a mount that was not there.
+pub(crate) fn make(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    directory: bool,
+    extra: ResolveFlags,
+) -> Result<OwnedFd, Failure> {
     let mut buffer = Buffer::new();
     if !buffer.push(path.to_bytes()) {
         return Err(Failure { call: Call::Openat2, errno: Errno::NAMETOOLONG });
     }
-    make(root, &mut buffer, directory, 0)?;
+    if let Some(place) = make_last(root, &mut buffer, directory)? {
+        return Ok(place);
+    }
+    make_all(root, &mut buffer, directory, 0)?;
     open(root, path, extra).at(Call::Openat2)
+}
+
+/// The usual case in few calls: only the last part is missing and is no dangling link. `None` if not so.
+fn make_last(root: BorrowedFd<'_>, path: &mut Buffer, directory: bool) -> Result<Option<OwnedFd>, Failure> {
+    let slash = path.bytes[..path.length].iter().rposition(|&b| b == b'/');
+    let parent = match slash {
+        None => None,
+        Some(end) => match path.prefix(end, |above| open(root, above, ResolveFlags::empty())) {
+            Ok(parent) => Some(parent),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(Failure { call: Call::Openat2, errno }),
+        },
+    };
+    let at = parent.as_ref().map_or(root, AsFd::as_fd);
+    let mut name = Buffer::new();
+    name.push(&path.bytes[slash.map_or(0, |slash| slash + 1)..path.length]);
+    match create(at, &mut name, directory) {
+        Err(Failure { errno: Errno::EXIST, .. }) => return Ok(None),
+        other => other?,
+    }
+    // It was made a moment ago; whatever took its place since is not followed.
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    let length = name.length;
+    let place =
+        name.prefix(length, |name| openat2(at, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve));
+    // Close-on-exec: one call less.
+    std::mem::forget(parent);
+    place.at(Call::Openat2).map(Some)
 }
 
 /// Makes the directory at `path` and those above it.
@@ -88,7 +128,7 @@ impl Buffer {
     }
 }
 
-fn make(root: BorrowedFd<'_>, path: &mut Buffer, directory: bool, depth: usize) -> Result<(), Failure> {
+fn make_all(root: BorrowedFd<'_>, path: &mut Buffer, directory: bool, depth: usize) -> Result<(), Failure> {
     let mut parent: Option<OwnedFd> = None;
     let mut start = 0;
     loop {
@@ -141,7 +181,7 @@ fn create(at: BorrowedFd<'_>, name: &mut Buffer, directory: bool) -> Result<(), 
     .at(Call::Mknodat)
 }
 
-#[allow(clippy::too_many_arguments, reason = "one step of `make`, split off for its length")]
+#[allow(clippy::too_many_arguments, reason = "one step of `make_all`, split off for its length")]
 fn follow(
     root: BorrowedFd<'_>,
     path: &Buffer,
@@ -166,7 +206,7 @@ fn follow(
         let shorter = joined.length - 1;
         joined.truncate(shorter);
     }
-    make(root, &mut joined, directory, depth + 1)
+    make_all(root, &mut joined, directory, depth + 1)
 }
 
 /// Whether the descriptor is a directory.

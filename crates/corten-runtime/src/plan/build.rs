@@ -2,8 +2,8 @@
 
 use std::ffi::CString;
 
-use corten_cgroup::Layout;
 use corten_cgroup::plan::Member;
+use corten_cgroup::{Layout, Version};
 use corten_sys::caps::CapSet;
 use corten_sys::clone::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER,
@@ -31,7 +31,7 @@ pub fn build(spec: Spec, layout: Option<&Layout>) -> Result<Plan, StartError> {
         }
         _ => None,
     };
-    let view = View::of(cgroup.as_ref(), layout);
+    let view = View::of(cgroup.as_ref(), layout)?;
     let mut builder = Builder { ops: Vec::with_capacity(64), slots: 0 };
     builder.namespaces(&spec, cgroup, &view);
     let mut places = Vec::new();
@@ -53,13 +53,17 @@ struct View {
     /// Pure v2: one tree, and the namespace can be made with the clone.
     unified: bool,
     members: Vec<Member>,
+    /// What its first process joins by itself.
+    join_files: Vec<CString>,
 }
 
 impl View {
-    fn of(plan: Option<&corten_cgroup::Plan>, layout: Option<&Layout>) -> Self {
+    fn of(plan: Option<&corten_cgroup::Plan>, layout: Option<&Layout>) -> Result<Self, SpecError> {
         let unified = layout.is_some_and(Layout::cgroup_namespace_at_clone);
         let members = plan.map_or_else(Vec::new, |plan| plan.members.clone());
-        Self { unified, members }
+        let files = plan.map_or_else(Vec::new, corten_cgroup::Plan::join_files);
+        let join_files = files.iter().map(|file| c_dir("cgroup", file)).collect::<Result<_, _>>()?;
+        Ok(Self { unified, members, join_files })
     }
 
     /// The directory of a hierarchy, as the host calls it.
@@ -94,7 +98,6 @@ impl Builder {
     }
 
     fn namespaces(&mut self, spec: &Spec, cgroup: Option<corten_cgroup::Plan>, view: &View) {
-        let has_cgroup = cgroup.is_some();
         self.ops.extend(cgroup.map(Op::Cgroup));
         let mut clone = CloneOp { namespaces: CLONE_NEWNS as u64, join: Vec::new(), time_offsets: None };
         let table: [(&'static str, i32, &Namespace); 5] = [
@@ -123,9 +126,6 @@ impl Builder {
             clone.time_offsets = Some(time_offsets(offsets));
         }
         self.push(Op::Clone(clone));
-        if has_cgroup {
-            self.push(Op::JoinCgroup);
-        }
         if let UserNamespace::New(maps) = &spec.namespaces.user {
             self.push(Op::IdMap(maps.clone()));
         }
@@ -153,7 +153,9 @@ impl Builder {
             let attributes = mount.attributes;
             let place = match &mount.source {
                 MountSource::Filesystem { .. } => Place::Inside,
-                MountSource::Cgroup if view.unified => Place::Inside,
+                MountSource::Cgroup if view.unified || spec.namespaces.cgroup == Namespace::New => {
+                    Place::Inside
+                }
                 MountSource::Cgroup => {
                     let first = Slot(self.slots);
                     for member in &view.members {
@@ -198,6 +200,9 @@ impl Builder {
     }
 
     fn child(&mut self, spec: &Spec, view: &View, root: Slot, places: Vec<Place>) -> Result<(), SpecError> {
+        if !view.join_files.is_empty() {
+            self.push(Op::JoinCgroup { files: view.join_files.clone() });
+        }
         if spec.namespaces.cgroup == Namespace::New && !view.unified {
             self.push(Op::UnshareCgroup);
         }
@@ -218,18 +223,24 @@ impl Builder {
                     flags: mount_flags(mount.attributes),
                     options: c_string("mount options", options)?,
                 }),
-                (MountSource::Cgroup, Place::Inside) => self.push(Op::Mount {
+                (MountSource::Cgroup, Place::Inside) if view.unified => self.push(Op::Mount {
                     kind: c"cgroup2".to_owned(),
                     target,
                     flags: mount_flags(mount.attributes),
                     options: CString::default(),
                 }),
-                (MountSource::Cgroup, Place::Slot(first)) => {
+                (MountSource::Cgroup, place) => {
+                    let first = if let Place::Slot(first) = place { Some(first) } else { None };
                     self.cgroup_v1(&mount.target, target, mount.attributes, view, first)?;
                 }
                 (source, Place::Slot(slot)) => {
                     console |= matches!(source, MountSource::Dev(dev) if dev.console);
-                    self.push(Op::Attach { slot, target });
+                    let directory = match source {
+                        MountSource::File { .. } => Some(false),
+                        MountSource::Dev(_) | MountSource::Overlay(_) => Some(true),
+                        _ => None,
+                    };
+                    self.push(Op::Attach { slot, target, directory });
                 }
                 (_, Place::Inside) => return Err(SpecError::Conflict("a mount has neither source nor type")),
             }
@@ -252,14 +263,15 @@ impl Builder {
         Ok(())
     }
 
-    /// A tmpfs with one directory a hierarchy, then read-only.
+    /// A tmpfs with one directory a hierarchy, then read-only. In a cgroup namespace of its own the
+    /// container mounts its part of each itself; else the parent prepared them, from slot `first` on.
     fn cgroup_v1(
         &mut self,
         path: &str,
         target_dir: CString,
         attributes: u64,
         view: &View,
-        first: Slot,
+        first: Option<Slot>,
     ) -> Result<(), SpecError> {
         let below = |name: &str| target(&format!("{path}/{name}"));
         self.push(Op::Mount {
@@ -271,7 +283,14 @@ impl Builder {
         for (index, member) in view.members.iter().enumerate() {
             let name = View::name(member);
             self.push(Op::MakeDirectory { target: below(&name)?, mode: 0o755 });
-            self.push(Op::Attach { slot: Slot(first.0 + index as u8), target: below(&name)? });
+            let target = below(&name)?;
+            self.push(match first {
+                Some(first) => {
+                    let slot = Slot(first.0 + index as u8);
+                    Op::Attach { slot, target, directory: Some(true) }
+                }
+                None => hierarchy(member, target, attributes)?,
+            });
             // Controllers of one hierarchy are found by their own names too: cpu → cpu,cpuacct.
             for link in name.split(',').filter(|link| **link != *name) {
                 self.push(Op::Link { target: below(link)?, to: c_string("cgroup link", &name)? });
@@ -367,4 +386,18 @@ impl Builder {
         self.push(Op::Exec { args: StringVector::new(args) });
         Ok(())
     }
+}
+
+/// The mount of a hierarchy from inside a cgroup namespace, which is its root.
+fn hierarchy(member: &Member, target: CString, attributes: u64) -> Result<Op, SpecError> {
+    let flags = mount_flags(attributes);
+    if member.version == Version::V2 {
+        return Ok(Op::Mount { kind: c"cgroup2".to_owned(), target, flags, options: CString::default() });
+    }
+    let options = match &member.name {
+        Some(name) => format!("none,name={name}"),
+        None => member.controllers.iter().map(|c| c.v1_name()).collect::<Vec<_>>().join(","),
+    };
+    let options = c_string("cgroup hierarchy", &options)?;
+    Ok(Op::Mount { kind: c"cgroup".to_owned(), target, flags, options })
 }

@@ -34,8 +34,6 @@ pub enum Op {
     Cgroup(corten_cgroup::Plan),
     /// Clone the first process in its new namespaces.
     Clone(CloneOp),
-    /// Put it into its cgroup.
-    JoinCgroup,
     /// Write the maps of its user namespace.
     IdMap(IdMaps),
     /// How likely it is to be killed when memory runs out.
@@ -60,6 +58,8 @@ pub enum Op {
     LookupUser { user: String, groups: Vec<String> },
 
     // The child's.
+    /// Write `0` into each of these files: v1 hierarchies, which no clone joins.
+    JoinCgroup { files: Vec<CString> },
     /// Become root of the user namespace.
     BecomeRoot,
     /// A cgroup namespace rooted in the cgroup that the parent moved it into.
@@ -68,8 +68,8 @@ pub enum Op {
     PrivateMounts,
     /// Attach the root file system where it is out of the way and go there.
     EnterRoot { slot: Slot, at: CString },
-    /// Attach a prepared mount; make its place if need be.
-    Attach { slot: Slot, target: CString },
+    /// Attach a prepared mount; make its place if need be: a directory or a file, or like the mount.
+    Attach { slot: Slot, target: CString, directory: Option<bool> },
     /// Mount a file system from inside.
     Mount { kind: CString, target: CString, flags: u64, options: CString },
     /// A directory on a mount that is the container's own.
@@ -179,6 +179,12 @@ pub struct NodeOp {
 }
 
 impl Op {
+    /// Whether the child needs nothing of the parent's for it, and can do it while the parent prepares.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        matches!(self, Op::JoinCgroup { .. } | Op::UnshareCgroup | Op::PrivateMounts)
+    }
+
     /// Who carries it out.
     #[must_use]
     pub fn actor(&self) -> Actor {
@@ -186,7 +192,6 @@ impl Op {
         match self {
             Cgroup(_)
             | Clone(_)
-            | JoinCgroup
             | IdMap(_)
             | OomScoreAdj(_)
             | Overlay { .. }
@@ -198,7 +203,8 @@ impl Op {
             | FromContainer { .. }
             | CgroupTree { .. }
             | LookupUser { .. } => Actor::Parent,
-            BecomeRoot
+            JoinCgroup { .. }
+            | BecomeRoot
             | UnshareCgroup
             | PrivateMounts
             | EnterRoot { .. }
@@ -248,7 +254,7 @@ impl fmt::Display for Op {
         match self {
             Cgroup(plan) => write!(f, "making cgroup {}", plan.path),
             Clone(_) => f.write_str("cloning the first process"),
-            JoinCgroup => f.write_str("joining the cgroup"),
+            JoinCgroup { .. } => f.write_str("joining the cgroup"),
             IdMap(_) => f.write_str("mapping user and group ids"),
             OomScoreAdj(value) => write!(f, "setting oom_score_adj to {value}"),
             Overlay { overlay, .. } => write!(f, "overlay of {} layers", overlay.lowers.len()),
