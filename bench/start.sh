@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Start latency: corten, the floor, crun and runc, interleaved in one run; medians and ratios.
+# Start latency: corten, the floor, crun and runc, interleaved in one run; medians and ratios. The order of
+# each round is random, and a pause is before each start: whoever follows closely on a runtime that writes to
+# a v1 cgroup.procs does not wait for the kernel's grace period that it would have had to wait for alone.
 # Needs root, gcc, busybox-static; crun and runc where they are installed. usage: bench/start.sh [ROUNDS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,14 +39,15 @@ if command -v runc >/dev/null; then
   command[runc]="runc run -b $work/bundle bench-runc"
 fi
 python3 - "$rounds" "${names[@]}" <<PY
-import ctypes, os, resource, subprocess, sys, time, statistics
+import ctypes, os, random, resource, subprocess, sys, time, statistics
 # What a command leaves behind (corten's monitor) becomes our child: its CPU time counts too.
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 rounds, names = int(sys.argv[1]), sys.argv[2:]
 commands = {$(for n in "${names[@]}"; do printf '%s: %s.split(), ' "'$n'" "'${command[$n]}'"; done)}
 wall, cpu = {n: [] for n in names}, {n: [] for n in names}
 for turn in range(rounds + 3):
-    for name in names:
+    for name in random.sample(names, len(names)):
+        time.sleep(0.05)
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         subprocess.run(commands[name], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         spent = (time.perf_counter() - start) * 1e3
