@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! /var/lib/corten/               the store (corten-store), and
+//!   places/1/                    the layer of empty places below every image
 //!   containers/<id>/             upper/ work/ log.json, config.json (the record)
 //!   names/<name> -> <id>
 //! /run/corten/
@@ -25,6 +26,7 @@ mod lease;
 mod log;
 mod monitor;
 mod names;
+mod places;
 pub mod record;
 mod resolve;
 pub mod run;

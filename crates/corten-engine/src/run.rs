@@ -1,6 +1,7 @@
 //! `run`: make a container, fork its monitor, and be its first client.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use corten_cgroup::Layout;
 use corten_store::Store;
@@ -16,7 +17,7 @@ use crate::monitor::Monitor;
 use crate::record::{self, Record, State, VERSION};
 use crate::resolve::{self, Context};
 use crate::session::{self, FAILED, STARTED};
-use crate::{host_image, names};
+use crate::{host_image, names, places};
 
 /// How a container is run.
 #[derive(Debug, Clone, Default)]
@@ -149,7 +150,8 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
             ),
         };
         let image = Store::open(&dirs.root)?.resolve(&config.image, platform.as_ref())?;
-        let lowers = image.layers.iter().rev().cloned().collect();
+        let mut lowers: Vec<PathBuf> = image.layers.iter().rev().cloned().collect();
+        lowers.push(places::layer(dirs, id)?);
         (Some(image), lowers, Vec::new())
     };
     let image_config = image.as_ref().map(|image| &image.config);
