@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use corten_engine::config::{Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::record::Status;
-use corten_engine::{Dirs, EngineError, run};
+use corten_engine::{Dirs, EngineError, collect, run};
 use corten_store::{
     ImportOptions, InUse, InUseError, LoadOptions, RemoveOptions, Removed, Store, StoreError, User,
 };
@@ -231,6 +231,7 @@ impl Engine for LocalEngine {
         if options.pull == corten_engine::config::PullPolicy::Always {
             return Err(Self::not_there("--pull always: a registry client").status(ENGINE_FAILED));
         }
+        collect::collect(&self.dirs);
         let engine_options = run::RunOptions { detach: options.detach, sig_proxy: options.sig_proxy };
         let cidfile = options.cidfile;
         let created = |id: &str| match &cidfile {
@@ -253,17 +254,18 @@ impl Engine for LocalEngine {
         if size {
             return Err(Self::not_there("--size"));
         }
-        container::collect(&self.dirs).map_err(|error| engine_report(&error))?;
+        collect::sweep(&self.dirs);
         let list = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
         Ok(list.into_iter().map(summary).collect())
     }
 
     fn remove_container(&mut self, name: &str, options: RemoveContainer) -> Result<(), Report> {
-        container::collect(&self.dirs).map_err(|error| engine_report(&error))?;
+        collect::sweep(&self.dirs);
         container::remove(&self.dirs, name, options.force).map(drop).map_err(|error| engine_report(&error))
     }
 
     fn images(&mut self) -> Result<Vec<ImageSummary>, Report> {
+        collect::sweep(&self.dirs);
         let images = self.store()?.images().map_err(|error| store_report(&error))?;
         let containers = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
         let mut rows = Vec::new();
@@ -306,6 +308,7 @@ impl Engine for LocalEngine {
         if options.no_prune || !options.platforms.is_empty() {
             return Err(Self::not_there("--no-prune and --platform"));
         }
+        collect::sweep(&self.dirs);
         let remove = RemoveOptions { force: options.force };
         let done = self
             .store()?
@@ -334,6 +337,7 @@ impl Engine for LocalEngine {
                     .map_err(|error: corten_oci::platform::PlatformError| Report::user(error.to_string()))?,
             ),
         };
+        collect::sweep(&self.dirs);
         let options = ImportOptions {
             reference,
             changes: request.changes,
@@ -361,6 +365,7 @@ impl Engine for LocalEngine {
             ),
             _ => return Err(Self::not_there("more than one --platform")),
         };
+        collect::sweep(&self.dirs);
         let options = LoadOptions { platform, ..LoadOptions::default() };
         let store = self.store()?;
         let loaded = match &request.input {
@@ -383,6 +388,7 @@ impl Engine for LocalEngine {
     }
 
     fn inspect_container(&mut self, name: &str, _size: bool) -> Result<Option<Value>, Report> {
+        collect::sweep(&self.dirs);
         match container::find(&self.dirs, name) {
             Ok(container) => Ok(Some(document(container))),
             Err(EngineError::NoSuchContainer(_)) => Ok(None),
@@ -421,6 +427,7 @@ impl Engine for LocalEngine {
     }
 
     fn info(&mut self) -> Result<Value, Report> {
+        collect::sweep(&self.dirs);
         let list = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
         let count = |status: Status| list.iter().filter(|c| c.state.status == status).count();
         let uname = rustix::system::uname();

@@ -1,12 +1,9 @@
-//! Containers that exist: finding, listing, removing, and collecting what a killed process left.
+//! Containers that exist: finding, listing, removing.
 
-use std::path::Path;
-
-use corten_cgroup::{Cgroup, CgroupPath, Layout};
-use rustix::fs::{AtFlags, CWD};
-
+use crate::collect;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
+use crate::hold::Hold;
 use crate::record::{self, Record, State, Status};
 
 /// A container with its present state.
@@ -34,15 +31,7 @@ fn read(dirs: &Dirs, id: &str) -> Result<Option<Container>, EngineError> {
         None => record::read(&kept.join("state.json"))?,
         some => some,
     };
-    let mut state = state.unwrap_or_else(State::created);
-    if state.status == Status::Running && !state.is_alive() {
-        // Ended without a monitor to say so: init's own record has the code.
-        state.status = Status::Exited;
-        let end = std::fs::read_to_string(live.join("exit")).unwrap_or_default();
-        state.exit_code =
-            corten_runtime::init::parse_record(&end).map_or(255, |end| i32::from(end.shell_code()));
-        state.pid = 0;
-    }
+    let state = collect::ended(&live, state.unwrap_or_else(State::created));
     Ok(Some(Container { record, state }))
 }
 
@@ -92,7 +81,7 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
 /// Removes a container; one that runs only if forced.
 ///
 /// # Errors
-/// [`EngineError::Running`]; what a call says.
+/// [`EngineError::Running`], [`EngineError::Starting`]; what a call says.
 pub fn remove(dirs: &Dirs, name: &str, force: bool) -> Result<String, EngineError> {
     let container = find(dirs, name)?;
     let id = container.record.id.clone();
@@ -100,15 +89,29 @@ pub fn remove(dirs: &Dirs, name: &str, force: bool) -> Result<String, EngineErro
         if !force {
             return Err(EngineError::Running(container.record.name));
         }
-        kill(dirs, &container)?;
+        kill(&container)?;
     }
-    release(dirs, &container.record);
-    forget(dirs, &id, &container.record.name);
+    let hold = match Hold::try_take(dirs, &id)? {
+        Some(hold) => hold,
+        // What has not been started yet may run for ever once it is.
+        None if container.state.status == Status::Created => {
+            return Err(EngineError::Starting(container.record.name));
+        }
+        // Its monitor is about to note the end, or another removes it.
+        None => Hold::take(dirs, &id)?,
+    };
+    // The record again: whoever was waited for may have removed it.
+    let record = read(dirs, &id)?.map(|container| container.record);
+    collect::release(dirs, &id, record.as_ref())?;
+    // First of the files: no half of a container is shown, and a removal that is killed is finished.
+    collect::remove_file(&dirs.container(&id).join("config.json"))?;
+    collect::forget(dirs, &id, Some(&container.record.name))?;
+    drop(hold);
     Ok(id)
 }
 
-/// Kills everything in it and waits until its monitor has cleaned up, or nobody is there to.
-fn kill(dirs: &Dirs, container: &Container) -> Result<(), EngineError> {
+/// Kills its first process, and with it everything in it, and waits until that is gone.
+fn kill(container: &Container) -> Result<(), EngineError> {
     use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
     let pid = Pid::from_raw(container.state.pid);
     let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return Ok(()) };
@@ -119,80 +122,5 @@ fn kill(dirs: &Dirs, container: &Container) -> Result<(), EngineError> {
     let _gone = pidfd_send_signal(&pidfd, Signal::KILL);
     let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
     rustix::event::poll(&mut fds, None).at("poll", "pidfd")?;
-    // The monitor holds the lock as long as it lives; taking it is waiting for it.
-    let lock = dirs.live(&container.record.id).join("lock");
-    if let Ok(file) = std::fs::File::open(&lock) {
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockShared).at("flock", &lock)?;
-    }
-    Ok(())
-}
-
-/// Gives back what a container without a monitor may still hold.
-fn release(dirs: &Dirs, record: &Record) {
-    crate::lease::release_of(dirs, &record.id);
-    let Some(path) = record.cgroup.as_deref().and_then(|path| CgroupPath::new(path).ok()) else { return };
-    let Ok(layout) = Layout::detect() else { return };
-    if let Ok(cgroup) = Cgroup::open(&layout, &path) {
-        let _gone = cgroup.kill_all();
-        let _left = cgroup.remove();
-    }
-}
-
-/// Removes all files of a container, the name last, so that a killed removal can be repeated.
-pub(crate) fn forget(dirs: &Dirs, id: &str, name: &str) {
-    let container = dirs.container(id);
-    // What a volatile overlay leaves, innermost first: known, so it needs no reading of directories.
-    for name in ["work/work/incompat/volatile/dirty", "work/work/incompat/volatile", "work/work/incompat"] {
-        let directory = !name.ends_with("dirty");
-        let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        if rustix::fs::unlinkat(CWD, container.join(name), flags).is_err() {
-            break;
-        }
-    }
-    remove_tree(&container);
-    remove_tree(&dirs.live(id));
-    let path = dirs.name(name);
-    if std::fs::read_link(&path).is_ok_and(|to| to.as_os_str() == id) {
-        let _gone = std::fs::remove_file(path);
-    }
-}
-
-/// What is missing is gone already; what cannot be removed is found again by the next collection.
-pub(crate) fn remove_tree(path: &Path) {
-    let _gone = corten_sys::tree::remove(path);
-}
-
-/// Collects what killed processes left: containers whose monitor and first process are both gone.
-///
-/// # Errors
-/// What a call says.
-pub fn collect(dirs: &Dirs) -> Result<(), EngineError> {
-    let entries = match std::fs::read_dir(&dirs.run) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        other => other.at("opendir", &dirs.run)?,
-    };
-    for entry in entries {
-        let entry = entry.at("readdir", &dirs.run)?;
-        let id = entry.file_name().to_string_lossy().into_owned();
-        if id.len() != 64 {
-            continue;
-        }
-        let lock = entry.path().join("lock");
-        let Ok(file) = std::fs::File::open(&lock) else { continue };
-        if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-            continue;
-        }
-        let Some(container) = read(dirs, &id)? else { continue };
-        if container.state.is_alive() {
-            continue;
-        }
-        release(dirs, &container.record);
-        if container.record.config.auto_remove {
-            forget(dirs, &id, &container.record.name);
-        } else {
-            record::write(&dirs.container(&id).join("state.json"), &container.state, true)?;
-            remove_tree(&entry.path());
-        }
-    }
     Ok(())
 }

@@ -47,6 +47,9 @@ pub enum EngineError {
         "cannot remove container \"/{0}\": container is running: stop the container before removing or force remove"
     )]
     Running(String),
+    /// Another process is making or starting it.
+    #[error("cannot remove container \"/{0}\": another process is about to start it: try again")]
+    Starting(String),
     /// What was asked for cannot be done (yet) here.
     #[error("{what} is refused: {why}")]
     Refused {
@@ -84,6 +87,9 @@ pub enum EngineError {
     /// The monitor was killed while it was waited for.
     #[error("the monitor of container {0} was killed; the container goes on, see `corten ps`")]
     MonitorGone(String),
+    /// The monitor was killed before the container ran.
+    #[error("the monitor of container {0} was killed during the start; the start was undone")]
+    StartCut(String),
 }
 
 impl EngineError {

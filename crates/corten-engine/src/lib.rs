@@ -8,7 +8,7 @@
 //!   names/<name> -> <id>
 //! /run/corten/
 //!   ids/<n> -> <id>              leases of blocks of user ids
-//!   <id>/                        lock (held by the monitor), state.json, exit, stdout, stderr, stdin
+//!   <id>/                        state.json, exit, stdout, stderr; locked while something is under way
 //! ```
 //!
 //! The directories are the truth; any number of `corten` processes share them. Nothing here prints,
@@ -17,10 +17,12 @@
 #![forbid(unsafe_code)]
 
 mod client;
+pub mod collect;
 pub mod config;
 pub mod container;
 pub mod dirs;
 pub mod error;
+mod hold;
 mod host_image;
 mod lease;
 mod log;

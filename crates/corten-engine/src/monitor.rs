@@ -21,6 +21,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
+use crate::hold::Hold;
 use crate::lease::Lease;
 use crate::log::Log;
 use crate::record::{self, State, Status};
@@ -37,6 +38,8 @@ pub(crate) struct Monitor {
     /// It has no pid namespace of its own.
     pub(crate) shares_pids: bool,
     pub(crate) lease: Option<Lease>,
+    /// Says that it lives.
+    pub(crate) hold: Hold,
     pub(crate) client: OwnedFd,
 }
 
@@ -57,10 +60,9 @@ struct Streams {
 impl Monitor {
     /// Runs until the container has ended; the exit code of the monitor itself means nothing.
     pub(crate) fn run(mut self, plan: Plan) -> i32 {
-        let _lock = match self.detach() {
-            Ok(lock) => lock,
-            Err(error) => return self.fail(&error),
-        };
+        if let Err(error) = self.detach() {
+            return self.fail(&error);
+        }
         let (started, streams) = match self.start(plan) {
             Ok(both) => both,
             Err(error) => return self.fail(&error),
@@ -86,8 +88,8 @@ impl Monitor {
         self.finish(state, started, end, client)
     }
 
-    /// A session of its own, nothing of the starter's left open, and the lock that says that it lives.
-    fn detach(&self) -> Result<OwnedFd, EngineError> {
+    /// A session of its own, and nothing of the starter's left open.
+    fn detach(&self) -> Result<(), EngineError> {
         rustix::process::setsid().at("setsid", "")?;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .at("open", "/dev/null")?;
@@ -97,11 +99,7 @@ impl Monitor {
         signal::set_mask(&SignalSet::empty());
         // What is made for the container gets the modes that it is given.
         rustix::process::umask(Mode::empty());
-        let path = self.dirs.live(&self.id).join("lock");
-        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC;
-        let lock = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).at("open", &path)?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).at("flock", &path)?;
-        Ok(lock)
+        Ok(())
     }
 
     fn start(&mut self, plan: Plan) -> Result<(Started, Streams), EngineError> {
@@ -110,7 +108,9 @@ impl Monitor {
         let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::CLOEXEC;
         let record = rustix::fs::open(&exit, flags, Mode::from_raw_mode(0o600)).at("open", &exit)?;
         if plan.spec.process.terminal.is_some() {
-            let options = Options { exit_record: Some(record.as_fd()), ..Options::default() };
+            let starter_only = &[self.hold.as_fd(), self.client.as_fd()];
+            let options =
+                Options { exit_record: Some(record.as_fd()), starter_only, ..Options::default() };
             let mut started = corten_runtime::apply::start(plan, &options)?;
             let Some(master) = started.terminal.take() else {
                 return Err(StartError::Killed("a terminal that was not made".to_owned()).into());
@@ -140,7 +140,13 @@ impl Monitor {
             (None, rustix::fs::open("/dev/null", flags, Mode::empty()).at("open", "/dev/null")?)
         };
         let stdio = [input_end.as_fd(), out_end.as_fd(), err_end.as_fd()];
-        let options = Options { stdio: Some(stdio), exit_record: Some(record.as_fd()), ..Options::default() };
+        let starter_only = &[self.hold.as_fd(), self.client.as_fd()];
+        let options = Options {
+            stdio: Some(stdio),
+            exit_record: Some(record.as_fd()),
+            starter_only,
+            ..Options::default()
+        };
         let started = corten_runtime::apply::start(plan, &options)?;
         if let Some(input) = &input {
             set_nonblocking(input)?;
@@ -278,23 +284,27 @@ impl Monitor {
         state.finished_ns = record::now_ns();
         state.exit_code = i32::from(end.shell_code());
         state.pid = 0;
+        let mut left = false;
         if let Some(cgroup) = started.cgroup {
             state.oom_killed = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
             // With process 1 the kernel ends the rest; without a pid namespace they are ours to end.
             if self.shares_pids {
                 let _gone = cgroup.kill_all();
             }
-            let _left = cgroup.remove();
+            left = cgroup.remove().is_err();
         }
         if let Some(lease) = &self.lease {
             lease.release();
         }
-        if self.auto_remove {
-            crate::container::forget(&self.dirs, &self.id, &self.name);
+        if left {
+            // The record stays where the next command finds it and tries again.
+            let _shown = record::write(&self.dirs.live(&self.id).join("state.json"), &state, false);
+        } else if self.auto_remove {
+            let _left = crate::collect::forget(&self.dirs, &self.id, Some(&self.name));
         } else {
             // Kept on disk: what runs no more outlives the boot.
             let _shown = record::write(&self.dirs.container(&self.id).join("state.json"), &state, true);
-            crate::container::remove_tree(&self.dirs.live(&self.id));
+            let _left = crate::collect::remove_tree(&self.dirs.live(&self.id));
         }
         if client.is_some() {
             let code = [state.exit_code as u8, u8::from(state.oom_killed)];
@@ -305,17 +315,13 @@ impl Monitor {
     }
 
     fn fail(self, error: &EngineError) -> i32 {
-        if let Some(lease) = &self.lease {
-            lease.release();
-        }
-        if self.auto_remove {
-            crate::container::forget(&self.dirs, &self.id, &self.name);
-        } else {
+        if !self.auto_remove {
             let code = i32::from(error.exit_code());
             let state = State { error: error.to_string(), exit_code: code, ..State::created() };
             let _shown = record::write(&self.dirs.container(&self.id).join("state.json"), &state, true);
-            crate::container::remove_tree(&self.dirs.live(&self.id));
         }
+        // What cannot be removed now is found unlocked, and removed, by the next command.
+        let _left = crate::collect::finish(&self.dirs, &self.id);
         let mut body = vec![error.exit_code()];
         body.extend_from_slice(error.to_string().as_bytes());
         body.truncate(session::CHUNK - 1);

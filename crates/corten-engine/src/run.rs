@@ -9,9 +9,10 @@ use rustix::io::Errno;
 
 use crate::client::Client;
 use crate::config::Config;
-use crate::container::forget;
+use crate::collect;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
+use crate::hold::Hold;
 use crate::lease::Lease;
 use crate::monitor::Monitor;
 use crate::record::{self, Record, State, VERSION};
@@ -64,17 +65,27 @@ pub fn run(
     let tty = config.tty;
     let interactive = config.interactive;
     let id = corten_oci::ContainerId::from_random(random()?).as_str().to_owned();
-    let name = reserve_name(dirs, &config, &id)?;
-    let made = match make(dirs, config, &id, &name).and_then(|made| created(&id).map(|()| made)) {
-        Ok(made) => made,
-        Err(error) => {
-            crate::lease::release_of(dirs, &id);
-            forget(dirs, &id, &name);
-            return Err(error);
-        }
+    // From here on whatever is left is found by the next command.
+    let hold = Hold::take(dirs, &id)?;
+    let undone = |error| {
+        crate::lease::release_of(dirs, &id);
+        // What cannot be removed now is found unlocked, and removed, by the next command.
+        let _left = collect::forget(dirs, &id, None);
+        error
     };
+    let name = reserve_name(dirs, &config, &id).map_err(undone)?;
+    let made = make(dirs, config, &id, &name, hold)
+        .and_then(|made| created(&id).map(|()| made))
+        .map_err(undone)?;
     let Made { monitor, plan, client } = made;
-    let child = corten_sys::clone::fork(|| monitor.run(plan)).at("fork", "monitor")?;
+    let mut client = Some(client);
+    let child = corten_sys::clone::fork(|| {
+        // The monitor would never see the client go while it had the client's end itself.
+        drop(client.take());
+        monitor.run(plan)
+    });
+    let child = child.at("fork", "monitor").map_err(undone)?;
+    let Some(client) = client else { return Err(EngineError::MonitorGone(name)) };
     let mut buffer = vec![0; session::CHUNK];
     match session::hear(client.as_fd(), &mut buffer) {
         Some((STARTED, _)) => {}
@@ -84,7 +95,14 @@ pub fn run(
             let _reaped = corten_sys::wait::wait_pidfd(child.pidfd.as_fd());
             return Err(failed);
         }
-        _ => return Err(EngineError::MonitorGone(name)),
+        _ => {
+            // Dead, or about to be: what it held is free, and nobody else would look before the next command.
+            let _reaped = corten_sys::wait::wait_pidfd(child.pidfd.as_fd());
+            collect::collect(dirs);
+            let goes_on = crate::container::find(dirs, &id).is_ok_and(|found| found.state.is_alive());
+            let gone = if goes_on { EngineError::MonitorGone } else { EngineError::StartCut };
+            return Err(gone(name));
+        }
     }
     if options.detach {
         return Ok(Outcome::Started(id));
@@ -116,11 +134,13 @@ fn reserve_name(dirs: &Dirs, config: &Config, id: &str) -> Result<String, Engine
             Err(Errno::EXIST) if config.name.is_none() => {}
             Err(Errno::EXIST) => {
                 let owner = std::fs::read_link(&path).at("readlink", &path)?.to_string_lossy().into_owned();
+                if !crate::container::exists(dirs, &owner) {
+                    // Whoever had it is gone.
+                    collect::settle_missing(dirs, &owner);
+                }
                 if crate::container::exists(dirs, &owner) {
                     return Err(EngineError::NameTaken { name, id: owner });
                 }
-                // Whoever had it is gone.
-                forget(dirs, &owner, &name);
             }
             Err(errno) => return Err(errno).at("symlink", &path),
         }
@@ -128,10 +148,9 @@ fn reserve_name(dirs: &Dirs, config: &Config, id: &str) -> Result<String, Engine
     Err(EngineError::refused("an automatic name", "a thousand tries found none that is free"))
 }
 
-fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, EngineError> {
+fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result<Made, EngineError> {
     let (container_dir, run_dir) = (dirs.container(id), dirs.live(id));
     make_private(&container_dir)?;
-    make_private(&run_dir)?;
     for dir in ["upper", "work"] {
         make_private(&container_dir.join(dir))?;
     }
@@ -207,6 +226,7 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
         write_log: !record.config.auto_remove,
         shares_pids,
         lease: Some(lease),
+        hold,
         client: monitor_end,
     };
     Ok(Made { monitor, plan, client })

@@ -31,6 +31,13 @@ pub fn place(fd: BorrowedFd<'_>, target: RawFd) -> Result<(), Errno> {
     check(i64::from(unsafe { libc::dup2(fd.as_raw_fd(), target) })).map(drop)
 }
 
+/// In a forked child: closes the copy of a descriptor that only the parent is to have.
+pub fn close_copy(fd: BorrowedFd<'_>) {
+    // SAFETY: the child ends by exec or _exit and drops no owner that it shares a stack frame with, so
+    // this number is closed once here, and what owns it in the parent is not touched.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
 /// The standard descriptors 0, 1, 2 of this process.
 #[must_use]
 pub fn standard(number: RawFd) -> BorrowedFd<'static> {

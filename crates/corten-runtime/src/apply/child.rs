@@ -30,6 +30,17 @@ pub(crate) struct Inherited<'a> {
     pub(crate) init: Option<Init<'a>>,
     /// A FIFO that is opened before the program is executed, as OCI's `start` wants it.
     pub(crate) start_gate: Option<BorrowedFd<'a>>,
+    /// The parent's end of the socket, by whose closing its death is seen here, and what else is only its.
+    pub(crate) parent_end: BorrowedFd<'a>,
+    pub(crate) starter_only: &'a [BorrowedFd<'a>],
+}
+
+impl Inherited<'_> {
+    /// Closes what must not outlive the parent in a copy. Once.
+    pub(crate) fn close_the_parents(&self) {
+        corten_sys::fd::close_copy(self.parent_end);
+        self.starter_only.iter().for_each(|&fd| corten_sys::fd::close_copy(fd));
+    }
 }
 
 /// What corten's init needs.
@@ -60,7 +71,13 @@ pub(crate) struct State {
 }
 
 /// Runs in the cloned process and never returns to what the parent was doing.
-pub(crate) fn run(mut inherited: Inherited<'_>) -> i32 {
+pub(crate) fn run(inherited: Inherited<'_>) -> i32 {
+    inherited.close_the_parents();
+    wait_and_go(inherited)
+}
+
+/// As [`run`], after [`Inherited::close_the_parents`].
+pub(crate) fn wait_and_go(mut inherited: Inherited<'_>) -> i32 {
     let mut go = Message::empty();
     let mut state = State {
         slots: [const { None }; wire::MAX_FDS],

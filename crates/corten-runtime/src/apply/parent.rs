@@ -115,8 +115,15 @@ impl Starter {
             _ => None,
         };
         let socket = there.as_fd();
-        let inherited =
-            Inherited { plan, socket, stdio: options.stdio, init, start_gate: options.start_gate };
+        let inherited = Inherited {
+            plan,
+            socket,
+            stdio: options.stdio,
+            init,
+            start_gate: options.start_gate,
+            parent_end: here.as_fd(),
+            starter_only: options.starter_only,
+        };
         if clone.join.is_empty() && clone.time_offsets.is_none() {
             let cgroup = match &self.cgroup {
                 Some(cgroup) => cgroup.dir_fd()?,
@@ -311,6 +318,7 @@ fn helper(
     inherited: Inherited<'_>,
 ) -> i32 {
     use super::wire::{At, Failure};
+    inherited.close_the_parents();
     let enter = || -> Result<(), Failure> {
         // From the moment that we are in their namespaces, processes of another container could look at
         // this one, whose root directory is still the host's.
@@ -338,7 +346,7 @@ fn helper(
     }
     // The time namespace is that of children already.
     let namespaces = namespaces & !(corten_sys::clone::CLONE_NEWTIME as u64);
-    match corten_sys::clone::clone3_sibling(namespaces, || child::run(inherited)) {
+    match corten_sys::clone::clone3_sibling(namespaces, || child::wait_and_go(inherited)) {
         Ok(pid) => {
             let mut message = Message::new(wire::CLONED);
             message.push_u32(pid.as_raw_nonzero().get() as u32);

@@ -1,0 +1,266 @@
+//! Collecting what killed processes left.
+//!
+//! Everything that a container has (name, directory, lease of ids, cgroup, the record itself) exists only
+//! while its directory of the living does, or its record is kept on disk (`hold.rs`). So one look at
+//! `<run>/` tells whether anything is left, and every command takes it first. What is found unlocked has
+//! lost whoever attended it, and one of these is so:
+//!
+//! | its record | its first process | then |
+//! |---|---|---|
+//! | none, or torn | may be half made | everything of it goes |
+//! | not started | may be half made | its processes are killed; `--rm`: all goes, else it stays as made |
+//! | started | lives | it goes on |
+//! | started | is gone (or of an earlier boot) | `--rm`: all goes; else its end is noted |
+//!
+//! A reboot empties `<run>/`, and with it the journal: what it knew is found by [`sweep`], once a boot and
+//! with each command that is no start. A cgroup is found by its record alone: below `corten/` there may
+//! be those of another `--root`, whose containers we do not know.
+
+use std::os::unix::fs::DirEntryExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use corten_cgroup::{Cgroup, CgroupPath, Layout};
+use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
+
+use crate::dirs::{Dirs, make_private};
+use crate::error::{At, EngineError};
+use crate::hold::Hold;
+use crate::record::{self, Record, State, Status};
+
+/// Says in `<run>/` that nothing of an earlier boot is left.
+const SWEPT: &str = "swept";
+
+/// Collects what the journal tells of. In the way of each start: four system calls if no container runs,
+/// some ten if any do. Whatever cannot be collected now is tried again by the next command.
+pub fn collect(dirs: &Dirs) {
+    let mut under_way = Vec::new();
+    let mut swept = false;
+    for entry in std::fs::read_dir(&dirs.run).into_iter().flatten().flatten() {
+        match entry.file_name().to_str() {
+            Some(SWEPT) => swept = true,
+            Some(name) if is_id(name) => under_way.push((name.to_owned(), entry.ino())),
+            _ => {}
+        }
+    }
+    if !under_way.is_empty() {
+        let held = held(&dirs.run);
+        for (id, _) in under_way.iter().filter(|(_, inode)| !held.contains(inode)) {
+            settle(dirs, id);
+        }
+    }
+    if !swept {
+        sweep_all(dirs);
+    }
+}
+
+/// As [`collect`], and looks at every name, directory and lease whether it is somebody's.
+pub fn sweep(dirs: &Dirs) {
+    collect(dirs);
+    sweep_all(dirs);
+}
+
+fn sweep_all(dirs: &Dirs) {
+    if !dirs.root.exists() {
+        return;
+    }
+    let kept = |id: &str| dirs.container(id).join("config.json").exists();
+    let nobody = |id: &str| is_id(id) && !kept(id) && !dirs.live(id).exists();
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+    for entry in entries(&dirs.root.join("containers")) {
+        if let Some(id) = entry.file_name().to_str().filter(|id| nobody(id)) {
+            settle_missing(dirs, id);
+        }
+    }
+    for links in [dirs.root.join("names"), dirs.leases()] {
+        for entry in entries(&links) {
+            let owner = std::fs::read_link(entry.path()).ok();
+            if let Some(id) = owner.as_deref().and_then(Path::to_str).filter(|id| nobody(id)) {
+                settle_missing(dirs, id);
+            }
+        }
+    }
+    // If it cannot be made, the next command sweeps again.
+    if make_private(&dirs.run).is_ok() {
+        let _again = std::fs::write(dirs.run.join(SWEPT), "");
+    }
+}
+
+/// Nothing else is taken for a container, whatever somebody put there.
+fn is_id(name: &str) -> bool {
+    name.parse::<corten_oci::ContainerId>().is_ok()
+}
+
+/// The inodes below `<run>/` on which somebody holds flock(2): one read instead of three calls for each
+/// container that runs. It only spares the try; the lock itself decides.
+fn held(run: &Path) -> std::collections::BTreeSet<u64> {
+    let Ok(stat) = std::fs::metadata(run) else { return Default::default() };
+    let device = stat.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let table = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    parse_locks(&table, &format!("{major:02x}:{minor:02x}"))
+}
+
+/// Lines of proc_locks(5): `1: FLOCK  ADVISORY  WRITE 123 fe:00:5678 0 EOF`.
+fn parse_locks(table: &str, device: &str) -> std::collections::BTreeSet<u64> {
+    table
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            (fields.next()? == "FLOCK").then_some(())?;
+            fields.nth(3)?.strip_prefix(device)?.strip_prefix(':')?.parse().ok()
+        })
+        .collect()
+}
+
+/// Finishes what whoever held it left, if nobody holds it now.
+fn settle(dirs: &Dirs, id: &str) {
+    if let Ok(Some(_hold)) = Hold::try_existing(dirs, id) {
+        let _again = finish(dirs, id);
+    }
+}
+
+/// As [`settle`], for what has no directory of the living.
+pub(crate) fn settle_missing(dirs: &Dirs, id: &str) {
+    if let Ok(Some(_hold)) = Hold::try_take(dirs, id) {
+        let _again = finish(dirs, id);
+    }
+}
+
+/// Brings a container to an end that its record can tell. The caller holds it.
+pub(crate) fn finish(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
+    let (live, kept) = (dirs.live(id), dirs.container(id));
+    // A power cut can tear what is under /run, which is never synced, where that outlives a boot.
+    let living = record::read::<Record>(&live.join("config.json")).unwrap_or(None);
+    let record = match living {
+        None => record::read::<Record>(&kept.join("config.json"))?,
+        some => some,
+    };
+    let Some(record) = record else {
+        release(dirs, id, None)?;
+        return forget(dirs, id, None);
+    };
+    let state = record::read::<State>(&live.join("state.json")).unwrap_or(None);
+    if state.as_ref().is_some_and(State::is_alive) {
+        return Ok(());
+    }
+    let end = state.map(|state| ended(&live, state));
+    release(dirs, id, Some(&record))?;
+    if record.config.auto_remove {
+        return forget(dirs, id, Some(&record.name));
+    }
+    let path = kept.join("state.json");
+    match end {
+        // Its monitor came as far as noting the end itself, and knew more.
+        Some(state) if noted_already(&path, &state)? => {}
+        Some(state) => record::write(&path, &state, true)?,
+        None if record::read::<State>(&path)?.is_none_or(|state| state == State::created()) => {
+            let error = "its start was cut short: whoever started it was killed".to_owned();
+            record::write(&path, &State { error, exit_code: 125, ..State::created() }, true)?;
+        }
+        None => {}
+    }
+    for partial in ["config.new", "state.new"] {
+        remove_file(&kept.join(partial))?;
+    }
+    remove_tree(&live)
+}
+
+fn noted_already(path: &Path, state: &State) -> Result<bool, EngineError> {
+    let noted = record::read::<State>(path)?;
+    Ok(noted.is_some_and(|noted| noted.status == Status::Exited && noted.started_ns == state.started_ns))
+}
+
+/// How it ended, if nobody was there to say so: init's own record has the code, and its age the time.
+pub(crate) fn ended(live: &Path, mut state: State) -> State {
+    if state.status == Status::Running && !state.is_alive() {
+        state.status = Status::Exited;
+        let path = live.join("exit");
+        let end = std::fs::read_to_string(&path).unwrap_or_default();
+        state.exit_code =
+            corten_runtime::init::parse_record(&end).map_or(255, |end| i32::from(end.shell_code()));
+        let written = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
+        let since = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        state.finished_ns = since.map_or_else(record::now_ns, |since| since.as_nanos());
+        state.pid = 0;
+    }
+    state
+}
+
+/// Gives back what a container holds of the machine; kills what is in its cgroup. Its record must stay
+/// until this has succeeded.
+pub(crate) fn release(dirs: &Dirs, id: &str, record: Option<&Record>) -> Result<(), EngineError> {
+    if let Some(path) = record.and_then(|record| record.cgroup.as_deref()) {
+        let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
+        match Cgroup::open(&Layout::detect()?, &path) {
+            Ok(cgroup) => {
+                cgroup.kill_all()?;
+                cgroup.remove()?;
+            }
+            Err(error) if error.errno() == Some(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    crate::lease::release_of(dirs, id);
+    Ok(())
+}
+
+/// Removes all files of a container, the directory of the living last, so that a killed removal is found.
+/// `name` is looked for if it is not known.
+pub(crate) fn forget(dirs: &Dirs, id: &str, name: Option<&str>) -> Result<(), EngineError> {
+    let container = dirs.container(id);
+    // What a volatile overlay leaves, innermost first: known, so it needs no reading of directories.
+    for name in ["work/work/incompat/volatile/dirty", "work/work/incompat/volatile", "work/work/incompat"] {
+        let directory = !name.ends_with("dirty");
+        let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        if rustix::fs::unlinkat(CWD, container.join(name), flags).is_err() {
+            break;
+        }
+    }
+    remove_tree(&container)?;
+    let names = match name {
+        Some(name) => vec![dirs.name(name)],
+        None => std::fs::read_dir(dirs.root.join("names"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect(),
+    };
+    for path in names {
+        if std::fs::read_link(&path).is_ok_and(|to| to.as_os_str() == id) {
+            remove_file(&path)?;
+        }
+    }
+    remove_tree(&dirs.live(id))
+}
+
+pub(crate) fn remove_file(path: &Path) -> Result<(), EngineError> {
+    match rustix::fs::unlink(path) {
+        Err(Errno::NOENT) => Ok(()),
+        other => other.at("unlink", path),
+    }
+}
+
+pub(crate) fn remove_tree(path: &Path) -> Result<(), EngineError> {
+    corten_sys::tree::remove(path).at("unlinkat", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_of_this_device_are_read() {
+        let table = "1: FLOCK  ADVISORY  WRITE 16674 fe:00:12345 0 EOF\n\
+                     1: -> FLOCK  ADVISORY  WRITE 16675 fe:00:12346 0 EOF\n\
+                     2: POSIX  ADVISORY  WRITE 5 fe:00:77 0 EOF\n\
+                     3: FLOCK  ADVISORY  READ  0 00:1a:99 0 EOF\n\
+                     torn";
+        let inodes = |device: &str| parse_locks(table, device).into_iter().collect::<Vec<_>>();
+        assert_eq!(inodes("fe:00"), [12345]);
+        assert_eq!(inodes("00:1a"), [99]);
+        assert!(inodes("08:01").is_empty());
+    }
+}

@@ -1,0 +1,120 @@
+//! The lock of a container: a directory that is there while somebody changes something of it.
+//!
+//! Whoever makes, starts, attends or removes a container makes `<run>/<id>/` first, holds flock(2) on that
+//! very directory all the time, and removes it last. So the directory is the journal of what is under way:
+//!
+//! ```text
+//!   not there          nothing is under way; at most a container that was made and has ended
+//!   there and locked   somebody is at work, or a monitor attends it
+//!   there, unlocked    whoever that was died: corten_engine::collect finishes it
+//! ```
+//!
+//! The lock belongs to the open file description: the monitor inherits it by fork(2), without a moment in
+//! between, and the kernel drops it with the last copy, however its holder ends.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat};
+use rustix::io::Errno;
+
+use crate::dirs::{Dirs, make_private};
+use crate::error::{At, EngineError};
+
+/// How often a collector may remove the directory between our making it and our locking it.
+const RACES: u32 = 64;
+
+/// Held until it, and every copy of it in a forked process, is closed.
+#[derive(Debug)]
+pub(crate) struct Hold(OwnedFd);
+
+impl Hold {
+    /// Waits until nobody else holds it.
+    pub(crate) fn take(dirs: &Dirs, id: &str) -> Result<Self, EngineError> {
+        let path = dirs.live(id);
+        for _ in 0..RACES {
+            make_private(&path)?;
+            if let Some(hold) = Self::lock(dirs, id, FlockOperation::LockExclusive)? {
+                return Ok(hold);
+            }
+        }
+        Err(Errno::BUSY).at("flock", path)
+    }
+
+    /// `None` if somebody else holds it, or nobody has it under way.
+    pub(crate) fn try_existing(dirs: &Dirs, id: &str) -> Result<Option<Self>, EngineError> {
+        Self::lock(dirs, id, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// As [`Hold::try_existing`], making the directory if it is not there.
+    pub(crate) fn try_take(dirs: &Dirs, id: &str) -> Result<Option<Self>, EngineError> {
+        make_private(&dirs.live(id))?;
+        Self::try_existing(dirs, id)
+    }
+
+    fn lock(dirs: &Dirs, id: &str, operation: FlockOperation) -> Result<Option<Self>, EngineError> {
+        let path = dirs.live(id);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            other => other.at("open", &path)?,
+        };
+        loop {
+            match flock(&dir, operation) {
+                Ok(()) => break,
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(errno).at("flock", &path),
+            }
+        }
+        // Removed while we waited: what is at the path now, if anything, is another directory.
+        let there = fstat(&dir).at("fstat", &path)?.st_nlink > 0;
+        Ok(there.then_some(Self(dir)))
+    }
+}
+
+impl AsFd for Hold {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dirs() -> (tempfile::TempDir, Dirs) {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = Dirs { root: dir.path().join("root"), run: dir.path().join("run") };
+        (dir, dirs)
+    }
+
+    #[test]
+    fn one_holds_and_a_copy_holds_on() {
+        let (_dir, dirs) = dirs();
+        let hold = Hold::take(&dirs, "a").unwrap();
+        assert!(Hold::try_take(&dirs, "a").unwrap().is_none());
+        let copy = rustix::io::dup(&hold).unwrap();
+        drop(hold);
+        assert!(Hold::try_existing(&dirs, "a").unwrap().is_none());
+        drop(copy);
+        assert!(Hold::try_existing(&dirs, "a").unwrap().is_some());
+        assert!(Hold::try_existing(&dirs, "b").unwrap().is_none());
+        assert!(!dirs.live("b").exists());
+    }
+
+    #[test]
+    fn who_waited_for_a_directory_that_went_gets_the_new_one() {
+        let (_dir, dirs) = dirs();
+        let hold = Hold::take(&dirs, "a").unwrap();
+        let waiting = {
+            let dirs = dirs.clone();
+            std::thread::spawn(move || Hold::take(&dirs, "a").unwrap())
+        };
+        std::fs::remove_dir(dirs.live("a")).unwrap();
+        drop(hold);
+        let taken = waiting.join().unwrap();
+        assert!(dirs.live("a").is_dir());
+        assert!(Hold::try_existing(&dirs, "a").unwrap().is_none());
+        drop(taken);
+    }
+}
