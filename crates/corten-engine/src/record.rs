@@ -111,10 +111,17 @@ impl State {
     }
 }
 
-/// When a process started, in clock ticks since boot: the 22nd field of /proc/PID/stat (proc(5)).
+/// When a process that lives started, in clock ticks since boot: the 22nd field of /proc/PID/stat
+/// (proc(5)). One that has ended and that nobody waits for (an orphan under a process 1 that does not)
+/// does not live.
 pub(crate) fn start_of(pid: i32) -> Option<u64> {
-    let stat = read_text(&format!("/proc/{pid}/stat"))?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+    parse_stat(&read_text(&format!("/proc/{pid}/stat"))?)
+}
+
+fn parse_stat(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let lives = !matches!(fields.next()?, "Z" | "X");
+    fields.nth(18).filter(|_| lives)?.parse().ok()
 }
 
 /// The id of this boot.
@@ -174,4 +181,19 @@ pub(crate) fn write(path: &Path, value: &impl Serialize, durable: bool) -> Resul
         rustix::fs::fsync(&dir).at("fsync", parent)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_ended_does_not_live() {
+        let stat = |state: &str| {
+            format!("7 (a) R (b) {state} 1 7 7 0 -1 4194560 90 0 0 0 0 0 0 0 20 0 1 0 4711 0 0 18446744073709551615")
+        };
+        assert_eq!(parse_stat(&stat("S")), Some(4711));
+        assert_eq!(parse_stat(&stat("Z")), None);
+        assert_eq!(parse_stat("7 (torn"), None);
+    }
 }

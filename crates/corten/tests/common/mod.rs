@@ -1,5 +1,8 @@
 //! A store of its own with a busybox in it, and the binary that cargo built.
 
+// Each test file uses its part of it.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
