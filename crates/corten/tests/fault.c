@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -46,21 +47,28 @@ int main(int argc, char **argv)
 	FILE *report = fopen(argv[1], "we");
 	int role = atoi(argv[2]), nth = atoi(argv[3]);
 	int killing = !strcmp(argv[4], "kill"), error = atoi(argv[4]);
+	int go[2];
+	char none;
+	if (pipe(go))
+		return 120;
 	pid_t first = fork();
 	if (first == 0) {
-		ptrace(PTRACE_TRACEME, 0, 0, 0);
-		raise(SIGSTOP);
+		close(go[1]);
+		read(go[0], &none, 1);
+		close(go[0]);
 		execvp(argv[5], argv + 5);
 		_exit(121);
 	}
-	int status, hit = 0;
+	int status, hit = 0, executed = 0;
 	pid_t failing = 0;
 	long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
 		       PTRACE_O_TRACEEXEC;
-	waitpid(first, &status, 0);
-	ptrace(PTRACE_SETOPTIONS, first, 0, options);
+	/* Seized, a process that is born is not stopped by a signal, which would outlive us. */
+	if (ptrace(PTRACE_SEIZE, first, 0, options) || ptrace(PTRACE_INTERRUPT, first, 0, 0))
+		return 122;
+	close(go[0]);
+	close(go[1]);
 	birth(first);
-	ptrace(PTRACE_SYSCALL, first, 0, 0);
 	for (;;) {
 		pid_t pid = waitpid(-1, &status, __WALL);
 		if (pid < 0 && errno == EINTR)
@@ -98,6 +106,8 @@ int main(int argc, char **argv)
 			birth(child);
 			signal = 0;
 		} else if (event) {
+			/* A new process stops so, perhaps before its birth is told. */
+			birth(pid);
 			signal = 0;
 		} else if (signal == (SIGTRAP | 0x80)) {
 			struct ptrace_syscall_info info = {0};
@@ -108,6 +118,10 @@ int main(int argc, char **argv)
 				ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, rax), -(long)error);
 				failing = 0;
 			} else if (info.op == PTRACE_SYSCALL_INFO_ENTRY && who >= 0 && !hit) {
+				/* What comes before the command is executed is ours. */
+				executed |= info.entry.nr == SYS_execve;
+				if (!executed)
+					goto on;
 				if (counts[who] < CALLS)
 					calls[who][counts[who]] = info.entry.nr;
 				if (++counts[who] == nth && who == role) {
@@ -123,11 +137,8 @@ int main(int argc, char **argv)
 					failing = pid;
 				}
 			}
-		} else if (signal == SIGSTOP) {
-			/* A new process stops so, perhaps before its birth is told. */
-			birth(pid);
-			signal = 0;
 		}
+	on:
 		if (hit && !failing)
 			ptrace(PTRACE_DETACH, pid, 0, signal);
 		else
