@@ -1,6 +1,7 @@
 //! Config and image → Spec: every default filled in, everything that cannot be done refused by name.
 
 mod check;
+mod hostile;
 mod mounts;
 mod process;
 mod resources;

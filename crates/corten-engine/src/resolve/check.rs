@@ -8,6 +8,7 @@ use crate::error::EngineError;
 pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
     let refuse = |what: &str, why: &str| Err(EngineError::refused(what, why));
     config.resources.check()?;
+    super::hostile::check(config)?;
     for network in &config.networks {
         match &network.mode {
             NetworkMode::Default | NetworkMode::None | NetworkMode::Host => {}

@@ -57,14 +57,28 @@ impl Host {
         )
         .unwrap();
         std::fs::write(tree.join("etc/group"), "root:x:0:\nweb:x:1001:\nadm:x:4:web\n").unwrap();
-        let tar = host.path("busybox.tar");
-        let made = Command::new("tar")
-            .args(["-C", tree.to_str().unwrap(), "-cf", tar.to_str().unwrap(), "."])
-            .status();
-        assert!(made.unwrap().success());
-        let import = host.corten(&["import", tar.to_str().unwrap(), "busybox"]);
-        assert!(import.status.success(), "{}", text(&import.stderr));
+        host.import(&tree, "busybox", &[]);
         host
+    }
+
+    /// Another image: busybox as `change` leaves it, with these instructions (`--change`).
+    pub fn image(&self, name: &str, changes: &[&str], change: impl FnOnce(&Path)) {
+        let tree = self.path(name);
+        let copied = Command::new("cp").arg("-a").arg(self.path("tree")).arg(&tree).status();
+        assert!(copied.unwrap().success());
+        change(&tree);
+        self.import(&tree, name, changes);
+    }
+
+    fn import(&self, tree: &Path, name: &str, changes: &[&str]) {
+        let tar = self.path(&format!("{name}.tar"));
+        let made = Command::new("tar").arg("-C").arg(tree).arg("-cf").arg(&tar).arg(".").status();
+        assert!(made.unwrap().success());
+        let mut args = vec!["import"];
+        changes.iter().for_each(|change| args.extend(["--change", change]));
+        args.extend([tar.to_str().unwrap(), name]);
+        let import = self.corten(&args);
+        assert!(import.status.success(), "{}", text(&import.stderr));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
