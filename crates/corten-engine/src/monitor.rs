@@ -109,8 +109,7 @@ impl Monitor {
         let record = rustix::fs::open(&exit, flags, Mode::from_raw_mode(0o600)).at("open", &exit)?;
         if plan.spec.process.terminal.is_some() {
             let starter_only = &[self.hold.as_fd(), self.client.as_fd()];
-            let options =
-                Options { exit_record: Some(record.as_fd()), starter_only, ..Options::default() };
+            let options = Options { exit_record: Some(record.as_fd()), starter_only, ..Options::default() };
             let mut started = corten_runtime::apply::start(plan, &options)?;
             let Some(master) = started.terminal.take() else {
                 return Err(StartError::Killed("a terminal that was not made".to_owned()).into());

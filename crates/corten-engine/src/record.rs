@@ -190,7 +190,9 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_does_not_live() {
         let stat = |state: &str| {
-            format!("7 (a) R (b) {state} 1 7 7 0 -1 4194560 90 0 0 0 0 0 0 0 20 0 1 0 4711 0 0 18446744073709551615")
+            format!(
+                "7 (a) R (b) {state} 1 7 7 0 -1 4194560 90 0 0 0 0 0 0 0 20 0 1 0 4711 0 0 18446744073709551615"
+            )
         };
         assert_eq!(parse_stat(&stat("S")), Some(4711));
         assert_eq!(parse_stat(&stat("Z")), None);

@@ -8,8 +8,8 @@ use corten_store::Store;
 use rustix::io::Errno;
 
 use crate::client::Client;
-use crate::config::Config;
 use crate::collect;
+use crate::config::Config;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
 use crate::hold::Hold;
@@ -74,9 +74,8 @@ pub fn run(
         error
     };
     let name = reserve_name(dirs, &config, &id).map_err(undone)?;
-    let made = make(dirs, config, &id, &name, hold)
-        .and_then(|made| created(&id).map(|()| made))
-        .map_err(undone)?;
+    let made =
+        make(dirs, config, &id, &name, hold).and_then(|made| created(&id).map(|()| made)).map_err(undone)?;
     let Made { monitor, plan, client } = made;
     let mut client = Some(client);
     let child = corten_sys::clone::fork(|| {

@@ -10,7 +10,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use common::{Host, text};
 
@@ -45,7 +45,8 @@ impl Bench {
             return None;
         }
         let parent = format!("corten-crash-{name}-{}", std::process::id());
-        let run = ["run", "-d", "--cgroup-parent", &parent, "--name", "bystander", "busybox", "sleep", "1000"];
+        let run =
+            ["run", "-d", "--cgroup-parent", &parent, "--name", "bystander", "busybox", "sleep", "1000"];
         let output = host.corten(&run);
         assert!(output.status.success(), "{}", text(&output.stderr));
         let bystander = text(&output.stdout).trim().to_owned();
@@ -69,7 +70,7 @@ impl Bench {
             .args([&role.to_string(), &nth.to_string(), fault])
             .arg(command.get_program())
             .args(command.get_args())
-            .stdin(std::process::Stdio::null())
+            .stdin(Stdio::null())
             .output()
             .unwrap();
         assert!(
@@ -130,7 +131,8 @@ impl Bench {
         let mut left = Vec::new();
         let mut add = |what: &str, name: &str| left.push(format!("{what} {name}"));
         let run = self.host.path("run");
-        for name in names(&run).iter().filter(|name| !["ids", "swept", &self.bystander].contains(&name.as_str()))
+        for name in
+            names(&run).iter().filter(|name| !["ids", "swept", &self.bystander].contains(&name.as_str()))
         {
             add("run directory", name);
         }
@@ -161,7 +163,8 @@ impl Bench {
         }
         let place = self.host.dir.path().to_str().unwrap();
         for pid in names(Path::new("/proc")) {
-            let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let read =
+                |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
             let attends = read("cmdline").contains(place) && !read("cmdline").contains("\0bystander\0");
             // A monitor that has told the end is about to end itself.
             if attends && pid.parse().is_ok_and(|pid| !ends(pid)) {
@@ -270,6 +273,46 @@ fn killed_at_every_call_of_a_start_that_is_kept() {
     let Some(mut bench) = Bench::new(need_host!(), "kept") else { return };
     let flags = ["--name", "started"];
     bench.each(16, &flags, |bench, role, nth, _| drop(bench.try_one(role, nth, "kill", &flags)));
+}
+
+#[test]
+fn a_start_that_is_under_way_is_not_collected() {
+    let host = need_host!();
+    let mut outputs = Vec::new();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let commands: [&[&str]; 3] = [&["ps", "-a"], &["rm", "no-such"], &["images"]];
+        for command in commands {
+            let (host, done) = (&host, &done);
+            scope.spawn(move || {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    host.corten(command);
+                }
+            });
+        }
+        for round in 0..8 {
+            let starts: Vec<_> = (0..6)
+                .map(|start| {
+                    let name = format!("start-{round}-{start}");
+                    let flags: &[&str] =
+                        if start % 2 == 0 { &["run", "--rm"] } else { &["run", "--name", &name] };
+                    let mut run = host.command(&[flags, &["busybox", "echo", "it ran"]].concat());
+                    run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+                })
+                .collect();
+            outputs.extend(starts.into_iter().map(|start| start.wait_with_output().unwrap()));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    for output in outputs {
+        assert_eq!(text(&output.stdout), "it ran\n", "{}", text(&output.stderr));
+    }
+    let listed = text(&host.corten(&["ps", "-aq"]).stdout);
+    assert_eq!(listed.lines().count(), 8 * 3);
+    for id in listed.lines() {
+        assert!(host.corten(&["rm", id]).status.success());
+    }
+    host.assert_clean(&[]);
 }
 
 /// Of processes whose calls set up the container, those that a failure of makes it less safe.

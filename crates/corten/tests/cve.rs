@@ -97,7 +97,9 @@ fn cve_2016_3697_2024_40635_2026_30892_a_number_is_a_number() {
         assert_eq!(text(&output.stdout), uid, "{user}: {}", text(&output.stderr));
         assert_eq!(output.status.success(), !uid.is_empty(), "{user}");
     }
-    for user in ["4294967295", "4294967296", "18446744073709551616", "-1", "0x0", "1 ", "1:-1", "1:4294967296"] {
+    for user in
+        ["4294967295", "4294967296", "18446744073709551616", "-1", "0x0", "1 ", "1:-1", "1:4294967296"]
+    {
         let output = host.corten(&["run", "--rm", "-u", user, "trap", "id", "-u"]);
         assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(125), ""), "{user}");
     }
@@ -264,7 +266,8 @@ fn cve_2022_24769_2022_29162_no_inheritable_and_2022_36109_all_groups() {
     // Inheritable capabilities gave file capabilities to a plain user; the primary group was left out of the
     // supplementary ones, so that a rule which denies it was passed by.
     let host = need_host!();
-    let script = "while read k v; do case $k in CapInh:|CapAmb:) echo $v;; esac; done < /proc/self/status; id -G";
+    let script =
+        "while read k v; do case $k in CapInh:|CapAmb:) echo $v;; esac; done < /proc/self/status; id -G";
     for (user, groups) in [("0", "0"), ("web", "1001 4"), ("7:8", "8"), ("web:adm", "4")] {
         let (_, out, err) = host.sh(&["-u", user], script);
         assert_eq!(out, format!("{:016}\n{:016}\n{groups}\n", 0, 0), "{user}: {err}");
@@ -336,7 +339,15 @@ fn cve_2025_31133_the_mask_is_the_null_device() {
     host.image("null", &[], |tree| link(tree, "dev/null", "/proc/sys/kernel/core_pattern"));
     let script = "stat -c %F /dev/null; cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | wc -c; \
                   (echo x > /proc/keys) 2>/dev/null; true";
-    let output = host.corten(&["run", "--rm", "null", "/bin/busybox", "sh", "-c", &script.replace("wc", "busybox wc")]);
+    let output = host.corten(&[
+        "run",
+        "--rm",
+        "null",
+        "/bin/busybox",
+        "sh",
+        "-c",
+        &script.replace("wc", "busybox wc"),
+    ]);
     assert_eq!(text(&output.stdout), "character special file\n0\n", "{}", text(&output.stderr));
     // A mount of the user's at /dev leaves no null device to mask with: refused, not skipped.
     let empty = host.path("empty");
@@ -362,7 +373,8 @@ fn cve_2025_52565_the_console_is_the_terminal() {
         link(tree, "dev/console", "/proc/sys/kernel/core_pattern");
         link(tree, "dev/ptmx", "/proc/sys/kernel/core_pattern");
     });
-    let output = host.corten(&["run", "--rm", "-t", "console", "stat", "-c", "%F %t", "/dev/console", "/dev/pts/0"]);
+    let output =
+        host.corten(&["run", "--rm", "-t", "console", "stat", "-c", "%F %t", "/dev/console", "/dev/pts/0"]);
     let out = text(&output.stdout).replace('\r', "");
     assert_eq!(out, "character special file 88\ncharacter special file 88\n", "{}", text(&output.stderr));
 }

@@ -132,8 +132,12 @@ int main(int argc, char **argv)
 						kill(pid, SIGKILL);
 						continue;
 					}
-					/* No such call: the kernel does nothing. The error is put in at the exit. */
-					ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, orig_rax), -1L);
+					/*
+					 * No such call: the kernel does nothing. The error is put in at the
+					 * exit. A close that fails has closed all the same.
+					 */
+					if (info.entry.nr != SYS_close && info.entry.nr != SYS_close_range)
+						ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, orig_rax), -1L);
 					failing = pid;
 				}
 			}

@@ -137,9 +137,21 @@ fn the_end_of_a_container_without_a_monitor_is_noted() {
     std::fs::create_dir(&data).unwrap();
     let volume = format!("{}:/data", data.display());
     assert!(Command::new("mkfifo").arg(data.join("go")).status().unwrap().success());
-    let run = host.corten(&["run", "-d", "--name", "orphan", "-v", &volume, "busybox", "sh", "-c", "read x < /data/go; exit 7"]);
+    let run = host.corten(&[
+        "run",
+        "-d",
+        "--name",
+        "orphan",
+        "-v",
+        &volume,
+        "busybox",
+        "sh",
+        "-c",
+        "read x < /data/go; exit 7",
+    ]);
     assert!(run.status.success(), "{}", text(&run.stderr));
-    let pid = text(&host.corten(&["inspect", "-f", "{{.State.Pid}}", "orphan"]).stdout).trim().parse().unwrap();
+    let pid =
+        text(&host.corten(&["inspect", "-f", "{{.State.Pid}}", "orphan"]).stdout).trim().parse().unwrap();
     kill_and_wait(parent_of(pid));
     for command in [&["ps"][..], &["run", "--rm", "busybox", "true"], &["images"]] {
         assert!(host.corten(command).status.success());
@@ -260,7 +272,11 @@ fn hostile_passwd_and_group_files() {
         ("loop", |path| std::os::unix::fs::symlink("passwd", path).unwrap(), "ELOOP"),
         ("zero", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap(), ""),
         ("host", |path| std::os::unix::fs::symlink("../../../../../etc/shadow", path).unwrap(), ""),
-        ("huge", |path| std::fs::File::create(path).unwrap().set_len(64 << 20).unwrap(), "is larger than 4 MiB"),
+        (
+            "huge",
+            |path| std::fs::File::create(path).unwrap().set_len(64 << 20).unwrap(),
+            "is larger than 4 MiB",
+        ),
         ("node", |path| node(path, "c", "1", "5"), "is not a regular file"),
         ("noise", |path| std::fs::write(path, [0xff, b':', 0, b'\n'].repeat(1000)).unwrap(), ""),
     ];
@@ -297,7 +313,8 @@ fn hostile_places_in_an_image() {
     std::fs::create_dir(&canary).unwrap();
     // Each place as a link to the host, a FIFO, a file and a device.
     for place in ["etc", "proc", "sys", "dev", "etc/hosts", "etc/hostname", "etc/resolv.conf", "tmp"] {
-        let kinds = if place.contains('/') { &["link", "fifo"][..] } else { &["link", "fifo", "file", "node"] };
+        let kinds =
+            if place.contains('/') { &["link", "fifo"][..] } else { &["link", "fifo", "file", "node"] };
         for &kind in kinds {
             let name = format!("{}-{kind}", place.replace(['/', '.'], "-"));
             host.image(&name, &[], |tree| {
