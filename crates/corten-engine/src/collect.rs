@@ -207,7 +207,7 @@ pub(crate) fn release(dirs: &Dirs, id: &str, record: Option<&Record>) -> Result<
 }
 
 /// Removes all files of a container, the directory of the living last, so that a killed removal is found.
-/// `name` is looked for if it is not known.
+/// `name` is looked for if it is not known: then the container may not even have a record yet.
 pub(crate) fn forget(dirs: &Dirs, id: &str, name: Option<&str>) -> Result<(), EngineError> {
     let container = dirs.container(id);
     // What a volatile overlay leaves, innermost first: known, so it needs no reading of directories.
@@ -219,6 +219,9 @@ pub(crate) fn forget(dirs: &Dirs, id: &str, name: Option<&str>) -> Result<(), En
         }
     }
     remove_tree(&container)?;
+    if name.is_none() {
+        remove_tree(&crate::places::beside(dirs, id))?;
+    }
     let names = match name {
         Some(name) => vec![dirs.name(name)],
         None => std::fs::read_dir(dirs.root.join("names"))

@@ -16,6 +16,11 @@ const VERSION: &str = "1";
 const DIRECTORIES: [(&str, u32); 4] = [("dev", 0o755), ("etc", 0o755), ("proc", 0o555), ("sys", 0o555)];
 const FILES: [&str; 3] = ["etc/hosts", "etc/hostname", "etc/resolv.conf"];
 
+/// Where the start of a container makes it; what is left there is collected with the container.
+pub(crate) fn beside(dirs: &Dirs, id: &str) -> PathBuf {
+    dirs.root.join("places").join(id)
+}
+
 /// The layer, made if this store has none yet: whole under its name, or not at all.
 pub(crate) fn layer(dirs: &Dirs, id: &str) -> Result<PathBuf, EngineError> {
     let places = dirs.root.join("places");
@@ -24,7 +29,7 @@ pub(crate) fn layer(dirs: &Dirs, id: &str) -> Result<PathBuf, EngineError> {
         return Ok(layer);
     }
     make_private(&places)?;
-    let beside = places.join(id);
+    let beside = beside(dirs, id);
     make_private(&beside)?;
     let mode = |path: &PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
     for (name, bits) in DIRECTORIES {
@@ -41,7 +46,7 @@ pub(crate) fn layer(dirs: &Dirs, id: &str) -> Result<PathBuf, EngineError> {
     match rustix::fs::rename(&beside, &layer) {
         Ok(()) => {}
         // Another start was faster.
-        Err(_) if layer.exists() => crate::container::remove_tree(&beside),
+        Err(_) if layer.exists() => crate::collect::remove_tree(&beside)?,
         Err(errno) => return Err(errno).at("rename", &layer),
     }
     Ok(layer)

@@ -147,6 +147,7 @@ impl Bench {
                 }
             }
         }
+        names(&root.join("places")).iter().filter(|name| name.len() == 64).for_each(|id| add("places", id));
         for container in names(&root.join("containers")) {
             for file in names(&root.join("containers").join(container)) {
                 if file.ends_with(".new") {
