@@ -19,6 +19,7 @@
 mod client;
 pub mod config;
 pub mod container;
+mod detach_keys;
 pub mod dirs;
 pub mod error;
 mod host_image;
@@ -32,5 +33,6 @@ mod resolve;
 pub mod run;
 mod session;
 
+pub use detach_keys::DetachKeys;
 pub use dirs::Dirs;
 pub use error::EngineError;

@@ -52,7 +52,7 @@ impl Subcommand for Args {
             return Err(refuse("conflicting options: cannot specify both --attach and --detach"));
         }
         if flags.interactive && flags.tty && !self.detach && !self.explain && !cx.stdin_is_terminal() {
-            return Err(refuse("the input device is not a TTY"));
+            return Err(Report::user("the input device is not a TTY").status(1));
         }
         if let Some(file) = flags.cidfile.as_ref().filter(|file| file.exists()) {
             return Err(refuse(&format!(
@@ -84,6 +84,7 @@ impl Subcommand for Args {
                 writeln!(cx.stdout, "{id}")?;
                 Ok(0)
             }
+            RunOutcome::Detached => Ok(0),
             RunOutcome::Explained(script) => {
                 cx.stdout.write_all(script.as_bytes())?;
                 Ok(0)
