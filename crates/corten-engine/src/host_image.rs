@@ -9,11 +9,11 @@
 //!   /usr                 the machine's, ids shifted
 //! ```
 //!
-//! The screen is what keeps secrets: it holds whatever the scan missed or a later chmod made private, and
-//! costs two mounts. The scan (`scan.rs`) is what takes private things out of sight. What was tried instead:
-//! lowers without the host's root in their map, so that "other" rules by itself: nothing can be written
-//! over them (EOVERFLOW at copy-up, EACCES in each directory). One overlay mounted as a stranger: its upper
-//! layer would be the stranger's too. Scanning alone: a second at each start, and blind afterwards.
+//! The screen is what keeps secrets: it holds whatever the scan missed or a later chmod made private. The
+//! scan (`scan.rs`) is what takes private things out of sight. What was tried instead: lowers without the
+//! host's root in their map, so that "other" rules by itself: such ids cannot be written, so nothing can be
+//! made in a directory of theirs or copied up. One overlay mounted as a stranger: its upper layer would be
+//! the stranger's too. Scanning alone: a second at each start, and blind afterwards.
 //!
 //! A machine whose own /usr is an overlay has no room for a second one above it (the kernel stacks two):
 //! there only the scan stands, at each start and in full. /etc is not the machine's: a few files and
@@ -31,8 +31,11 @@ use crate::error::{At, EngineError};
 mod scan;
 mod submounts;
 
-/// Trees of programs; a link (merged /usr) stays a link.
-const TREES: [&str; 10] = [
+/// Trees of programs; a link (merged /usr) stays a link. Of /etc those whose copy would be hundreds of files.
+const TREES: [&str; 13] = [
+    "/etc/alternatives",
+    "/etc/pki",
+    "/etc/ssl",
     "/usr",
     "/bin",
     "/sbin",
@@ -45,8 +48,7 @@ const TREES: [&str; 10] = [
     "/var/lib/apt",
 ];
 /// What of /etc programs need.
-const ETC: [&str; 36] = [
-    "alternatives",
+const ETC: [&str; 33] = [
     "apt",
     "bash.bashrc",
     "ca-certificates",
@@ -74,14 +76,12 @@ const ETC: [&str; 36] = [
     "os-release",
     "passwd",
     "perl",
-    "pki",
     "profile",
     "protocols",
     "python3",
     "services",
     "shells",
     "skel",
-    "ssl",
 ];
 /// Directories that every system has.
 const EMPTY: [(&str, u32); 14] = [

@@ -97,7 +97,8 @@ fn what_is_mounted_below_is_there_and_what_is_private_is_not() {
         assert_eq!(list, format!("lib:\nfile\n{lib}\nshare:\n{share}\nsrc:\n"), "{flags:?}");
         let read = format!("cd /usr/local; cat lib/open/public share/open/public {file}");
         assert_eq!(planted.run(flags, &read), "public\npublic\npublic\n", "{flags:?}");
-        let search = "grep -rI -e secret- -e covered /usr/local; test $? = 1";
+        let search =
+            "grep -rI -e secret- -e covered /usr/local/lib /usr/local/share /usr/local/src; test $? = 1";
         assert_eq!(planted.run(flags, search), "", "{flags:?}");
     }
     planted.host.assert_clean(&[]);

@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::io::Read;
+use std::time::{Duration, Instant};
+
 use common::Host;
 use common::pty::Terminal;
 use common::text;
@@ -136,6 +139,23 @@ fn a_program_that_never_stops_writing_can_be_interrupted() {
     terminal.expect("yyyy\r\nyyyy");
     terminal.type_in("\u{3}");
     assert_eq!(terminal.wait().code(), Some(130));
+}
+
+#[test]
+fn programs_that_fill_the_pipe_at_once_can_be_ended() {
+    let host = need_host!();
+    let script = "for i in 1 2 3; do dd if=/dev/zero bs=64k & done; exec dd if=/dev/zero bs=64k";
+    let mut run = host.command(&["run", "--rm", "busybox", "sh", "-c", script]);
+    let mut child = run.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut shown = child.stdout.take().unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    shown.read_exact(&mut buffer).unwrap();
+    kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    let started = Instant::now();
+    while shown.read(&mut buffer).unwrap() > 0 {
+        assert!(started.elapsed() < Duration::from_secs(30), "the signal does not get through");
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(143));
 }
 
 #[test]

@@ -40,7 +40,11 @@ impl Subcommand for Args {
     const FAILURE: u8 = ENGINE_FAILED;
     const AFTER_HELP: &'static str = "The image name `host` stands for this machine's own programs, read-only \
                                       under a layer\nthat is thrown away. -v takes nomap for a mount that keeps the \
-                                      host's ids.";
+                                      host's ids.\n\nExamples:\n  corten run --rm -it host sh\n  \
+                                      echo hello | corten run --rm -i busybox cat\n  \
+                                      corten run -d --name web -m 64m --cpus 0.5 busybox sleep 1000\n  \
+                                      corten run --rm --read-only --tmpfs /tmp -v /srv/data:/data busybox ls \
+                                      /data";
 
     fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let refuse = |text: &str| Report::user(text).status(ENGINE_FAILED);

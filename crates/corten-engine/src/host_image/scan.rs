@@ -6,8 +6,9 @@
 //! inode did not change since is not read again, only looked at. A file that turned private meanwhile is
 //! seen by name until its directory changes. A tree that cannot be screened is read anew each time.
 //!
-//! Measured here, 118 000 files in 15 500 directories, all in memory: by paths, an allocation an entry,
-//! 1000 ms; by descriptors, nothing remembered, 200 to 260 ms; remembered, 30 to 40 ms.
+//! Measured, CPU time of a whole `corten run --rm host true`, /usr of 118 000 files in 15 500 directories, all
+//! in memory, interleaved on a busy machine: 0.56 to 0.81 s with a scan by paths at each start (and
+//! /etc/ssl copied); 0.42 to 0.50 s by descriptors with nothing remembered; 0.07 to 0.09 s remembered.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
