@@ -113,7 +113,6 @@ pub const ALL: &[(&str, Text)] = &[
                 ),
             ],
             see_also: &["corten-ps", "corten-inspect", "corten-rm", "corten-import", "corten-load"],
-            ..NOTHING
         },
     ),
     (

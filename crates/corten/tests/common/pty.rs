@@ -95,9 +95,7 @@ impl Terminal {
     /// Waits for the command's end while reading what it shows.
     pub fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
-        let mut child = self.child.take().unwrap();
-        let pid = rustix::process::Pid::from_child(&child);
-        let ended = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        let ended = rustix::process::pidfd_open(self.pid(), rustix::process::PidfdFlags::empty()).unwrap();
         loop {
             let left = until.checked_duration_since(Instant::now()).expect("the command did not end");
             let mut fds = [PollFd::new(&ended, PollFlags::IN), PollFd::new(&self.master, PollFlags::IN)];
@@ -106,7 +104,7 @@ impl Terminal {
             if shown {
                 self.read_some(until);
             } else if ended {
-                return child.wait().unwrap();
+                return self.child.take().unwrap().wait().unwrap();
             }
         }
     }
