@@ -2,30 +2,36 @@
 //!
 //! | command | what it does |
 //! |---|---|
-//! | `ci` | everything below but `bench`: what `.ci/run` runs |
+//! | `ci` | everything below but `man` and `bench`: what `.ci/run` runs |
 //! | `deps` | installs what the tests need, by apt |
 //! | `fmt`, `clippy`, `tidy`, `deny`, `doc` | one check each |
 //! | `test` | all tests, by nextest where it is installed |
+//! | `man [DIRECTORY]` | writes the manual pages, into target/man if none is given |
 //! | `bench` | benchmarks of `bench/` |
 
+mod man;
 mod tidy;
 
 use std::process::{Command, ExitCode};
 
 /// Debian packages that the tests use; a test whose package is missing says so and is skipped.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 16] = [
     "attr",
     "busybox-static",
     "e2fsprogs",
+    "fish",
     "gcc",
     "kmod",
     "libc6-dev",
     "libcap2-bin",
     "libseccomp-dev",
+    "man-db",
+    "mandoc",
     "skopeo",
     "strace",
     "umoci",
     "user-mode-linux",
+    "zsh",
 ];
 
 fn main() -> ExitCode {
@@ -39,8 +45,9 @@ fn main() -> ExitCode {
         Some("deny") => deny(),
         Some("test") => test(),
         Some("doc") => doc(),
+        Some("man") => man(args.get(1)),
         Some("bench") => run("bash", &["bench/start.sh"]),
-        _ => Err("usage: cargo xtask ci|deps|fmt|clippy|tidy|deny|test|doc|bench".to_owned()),
+        _ => Err("usage: cargo xtask ci|deps|fmt|clippy|tidy|deny|test|doc|man|bench".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -114,6 +121,13 @@ fn deny() -> Result<(), String> {
 
 fn doc() -> Result<(), String> {
     run_with("cargo", &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+fn man(directory: Option<&String>) -> Result<(), String> {
+    let directory = directory.map_or("target/man/man1", String::as_str);
+    let count = man::generate(std::path::Path::new(directory))?;
+    eprintln!("{count} pages in {directory}");
+    Ok(())
 }
 
 fn test() -> Result<(), String> {

@@ -225,14 +225,16 @@ impl Engine for LocalEngine {
         if options.explain {
             return Err(Self::not_there("--explain").status(ENGINE_FAILED));
         }
-        if options.detach_keys.is_some() {
-            return Err(Self::not_there("--detach-keys").status(ENGINE_FAILED));
-        }
+        let detach_keys = options.detach_keys.as_deref().unwrap_or_default();
+        let detach_keys = detach_keys.parse().map_err(|error: String| {
+            Report::user(error).hint("as in ctrl-p,ctrl-q or a,DEL").status(ENGINE_FAILED)
+        })?;
         if options.pull == corten_engine::config::PullPolicy::Always {
             return Err(Self::not_there("--pull always: a registry client").status(ENGINE_FAILED));
         }
         collect::collect(&self.dirs);
-        let engine_options = run::RunOptions { detach: options.detach, sig_proxy: options.sig_proxy };
+        let engine_options =
+            run::RunOptions { detach: options.detach, sig_proxy: options.sig_proxy, detach_keys };
         let cidfile = options.cidfile;
         let created = |id: &str| match &cidfile {
             None => Ok(()),
@@ -245,6 +247,7 @@ impl Engine for LocalEngine {
         };
         match run::run(&self.dirs, config, &engine_options, created) {
             Ok(run::Outcome::Started(id)) => Ok(RunOutcome::Started(id)),
+            Ok(run::Outcome::Detached) => Ok(RunOutcome::Detached),
             Ok(run::Outcome::Exited { code, oom_killed }) => Ok(RunOutcome::Exited { code, oom_killed }),
             Err(error) => Err(engine_report(&error).status(error.exit_code())),
         }

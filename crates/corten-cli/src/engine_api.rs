@@ -72,6 +72,8 @@ pub enum RunOutcome {
     },
     /// Detached; the id.
     Started(String),
+    /// It runs, and the user left it by the detach keys.
+    Detached,
     /// The shell script of `--explain`.
     Explained(String),
 }

@@ -217,7 +217,6 @@ See",
             "error: --log-driver is refused: log drivers are not supported yet
 See",
         ),
-        (&["-it", "i"], "error: the input device is not a TTY\n"),
         (&["-w", "x", "i"], "error: the working directory 'x' is invalid, it needs to be an absolute path\n"),
         (&["-v", "/a:/x", "--tmpfs", "/x", "i"], "error: Duplicate mount point: /x\n"),
         (&["-m", "4m", "i"], "error: Minimum memory limit allowed is 6MB\n"),

@@ -1,13 +1,14 @@
 //! The attached client of a container: the streams and signals of the command in the foreground.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use corten_sys::signal::{self, SignalSet};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{OptionalActions, Termios, Winsize};
 
+use crate::detach_keys::{DetachKeys, Spotter};
 use crate::run::Outcome;
 use crate::session::{self, EXITED, RESIZE, SIGNAL, STDERR, STDIN, STDOUT};
 
@@ -18,21 +19,27 @@ pub(crate) struct Client {
     pub(crate) interactive: bool,
     /// Signals are passed on.
     pub(crate) proxy: bool,
+    /// What leaves the container, typed on a terminal.
+    pub(crate) detach_keys: DetachKeys,
 }
 
-/// Puts the terminal back as it was.
+/// The user's terminal, without line editing, echo and signals of its own: those are the container's
+/// terminal's to do. Put back as it was when dropped.
 struct Raw(Option<Termios>);
 
 impl Raw {
     fn make(wanted: bool) -> Self {
-        let stdin = rustix::stdio::stdin();
-        let Some(before) = wanted.then(|| rustix::termios::tcgetattr(stdin).ok()).flatten() else {
-            return Raw(None);
-        };
-        let mut raw = before.clone();
-        raw.make_raw();
-        let set = rustix::termios::tcsetattr(stdin, OptionalActions::Now, &raw);
-        Raw(set.is_ok().then_some(before))
+        let raw = Raw(wanted.then(|| rustix::termios::tcgetattr(rustix::stdio::stdin()).ok()).flatten());
+        raw.set();
+        raw
+    }
+
+    fn set(&self) {
+        if let Some(before) = &self.0 {
+            let mut raw = before.clone();
+            raw.make_raw();
+            let _gone = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw);
+        }
     }
 }
 
@@ -44,27 +51,68 @@ impl Drop for Raw {
     }
 }
 
+/// What is on its way to the monitor. Waiting for room would be a deadlock: it may be waiting for us to
+/// read what the program wrote.
+#[derive(Default)]
+struct Unsent(VecDeque<(u8, Vec<u8>)>);
+
+impl Unsent {
+    fn send(&mut self, socket: BorrowedFd<'_>) {
+        while let Some((kind, body)) = self.0.front() {
+            match session::try_tell(socket, *kind, body) {
+                Err(Errno::AGAIN) => break,
+                // Gone: what it said last is still to be read.
+                Ok(()) | Err(_) => drop(self.0.pop_front()),
+            }
+        }
+    }
+
+    fn put(&mut self, kind: u8, body: Vec<u8>) {
+        self.0.push_back((kind, body));
+    }
+
+    /// The size of the user's terminal.
+    fn put_size(&mut self) {
+        if let Some(size) = terminal_size() {
+            let mut body = size.ws_row.to_ne_bytes().to_vec();
+            body.extend_from_slice(&size.ws_col.to_ne_bytes());
+            self.put(RESIZE, body);
+        }
+    }
+}
+
+/// The size of the terminal that the output goes to, or else of that which the input comes from.
+pub(crate) fn terminal_size() -> Option<Winsize> {
+    let of = |fd: BorrowedFd<'_>| rustix::termios::tcgetwinsize(fd).ok();
+    of(rustix::stdio::stdout()).or_else(|| of(rustix::stdio::stdin()))
+}
+
 impl Client {
-    /// Carries streams and signals until the end is told; `None` if the monitor went without telling it.
+    /// Carries streams and signals until the end is told or the user leaves; `None` if the monitor went
+    /// without telling it.
     pub(crate) fn attend(&self, buffer: &mut [u8]) -> Option<Outcome> {
-        let watched = SignalSet::all()
-            .without(signal::SIGCHLD)
-            .without(signal::SIGPIPE)
-            .without(signal::SIGTTIN)
-            .without(signal::SIGTTOU);
-        let watched = if self.proxy { watched } else { SignalSet::empty().with(signal::SIGWINCH) };
+        let watched = self.watched();
         let before = signal::set_mask(&watched);
         let signals = signal::signalfd(&watched).ok()?;
         let raw = Raw::make(self.tty && self.interactive);
         let mut input = self.interactive;
-        // What the monitor had no room for yet. Waiting for room would be a deadlock: it may be waiting
-        // for us to read what the program wrote.
-        let mut unsent = VecDeque::new();
+        let mut spotter = self.tty.then(|| Spotter::new(&self.detach_keys));
+        let mut unsent = Unsent::default();
+        let (mut detached, mut killed) = (false, None);
+        if self.tty {
+            // It may have changed before we began to watch.
+            unsent.put_size();
+        }
         let outcome = loop {
-            let wanted = if unsent.is_empty() { PollFlags::IN } else { PollFlags::IN.union(PollFlags::OUT) };
+            unsent.send(self.socket.as_fd());
+            let idle = unsent.0.is_empty();
+            if detached && idle {
+                break Some(Outcome::Detached);
+            }
+            let wanted = if idle { PollFlags::IN } else { PollFlags::IN.union(PollFlags::OUT) };
             let mut fds = vec![PollFd::new(&self.socket, wanted), PollFd::new(&signals, PollFlags::IN)];
             let stdin = rustix::stdio::stdin();
-            if input && unsent.is_empty() {
+            if input && idle {
                 fds.push(PollFd::new(&stdin, PollFlags::IN));
             }
             match poll(&mut fds, None) {
@@ -74,19 +122,30 @@ impl Client {
             let heard = fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             if ready[1] {
-                self.pass_signal(&signals, &mut unsent);
+                killed = self.take_signals(&signals, &raw, &mut unsent);
+                if killed.is_some() {
+                    break None;
+                }
             }
             if ready.get(2) == Some(&true) {
-                let room = session::CHUNK - 1;
-                let count = rustix::io::read(stdin, &mut buffer[..room]).unwrap_or(0);
+                let count = rustix::io::read(stdin, &mut buffer[..session::CHUNK / 2]).unwrap_or(0);
                 input = count > 0;
-                unsent.push_back((STDIN, buffer[..count].to_vec()));
-            }
-            while let Some((kind, body)) = unsent.front() {
-                match session::try_tell(self.socket.as_fd(), *kind, body) {
-                    Err(Errno::AGAIN) => break,
-                    // Gone: what it said last is still to be read.
-                    Ok(()) | Err(_) => drop(unsent.pop_front()),
+                let mut typed = Vec::with_capacity(count);
+                match &mut spotter {
+                    None => typed.extend_from_slice(&buffer[..count]),
+                    Some(spotter) => detached = spotter.feed(&buffer[..count], &mut typed),
+                }
+                if let (false, Some(spotter)) = (input, &mut spotter) {
+                    typed.extend_from_slice(spotter.end());
+                }
+                // An empty message is the end.
+                if !typed.is_empty() {
+                    unsent.put(STDIN, typed);
+                }
+                if detached {
+                    input = false;
+                } else if !input {
+                    unsent.put(STDIN, Vec::new());
                 }
             }
             if heard {
@@ -103,28 +162,51 @@ impl Client {
         };
         drop(raw);
         signal::set_mask(&before);
+        if let Some(number) = killed {
+            // The terminal is as it was: now the signal may do what it does to any other command.
+            let _delivered = signal::kill(rustix::process::getpid().as_raw_nonzero().get(), number);
+        }
         outcome
     }
 
-    fn pass_signal(&self, signals: &OwnedFd, unsent: &mut VecDeque<(u8, Vec<u8>)>) {
+    /// The signals that are taken from a descriptor instead of being delivered.
+    fn watched(&self) -> SignalSet {
+        if self.proxy {
+            return SignalSet::all()
+                .without(signal::SIGCHLD)
+                .without(signal::SIGPIPE)
+                .without(signal::SIGTTIN)
+                .without(signal::SIGTTOU);
+        }
+        let watched = SignalSet::empty().with(signal::SIGWINCH).with(signal::SIGCONT);
+        DEADLY.into_iter().fold(watched, SignalSet::with)
+    }
+
+    /// Passes signals on, or returns the one to die of.
+    fn take_signals(&self, signals: &OwnedFd, raw: &Raw, unsent: &mut Unsent) -> Option<i32> {
         let mut record = [0u8; signal::SIGNALFD_RECORD];
-        while let Ok(count) = rustix::io::read(signals, &mut record) {
-            if count < 4 {
-                return;
-            }
+        while let Ok(4..) = rustix::io::read(signals, &mut record) {
             let number = i32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
-            if number == signal::SIGWINCH {
-                if let (true, Ok(size)) = (self.tty, rustix::termios::tcgetwinsize(rustix::stdio::stdin())) {
-                    let mut body = size.ws_row.to_ne_bytes().to_vec();
-                    body.extend_from_slice(&size.ws_col.to_ne_bytes());
-                    unsent.push_back((RESIZE, body));
+            if self.tty && matches!(number, signal::SIGWINCH | signal::SIGCONT) {
+                if number == signal::SIGCONT {
+                    // Whoever had the terminal meanwhile left it in its own way.
+                    raw.set();
                 }
-            } else if let Ok(number) = u8::try_from(number) {
-                unsent.push_back((SIGNAL, vec![number]));
+                unsent.put_size();
+            }
+            match u8::try_from(number) {
+                _ if number == signal::SIGWINCH => {}
+                Ok(byte) if self.proxy => unsent.put(SIGNAL, vec![byte]),
+                _ if DEADLY.contains(&number) => return Some(number),
+                _ => {}
             }
         }
+        None
     }
 }
+
+/// What ends a command that does not pass signals on.
+const DEADLY: [i32; 4] = [signal::SIGHUP, signal::SIGINT, signal::SIGQUIT, signal::SIGTERM];
 
 fn write_all(fd: impl AsFd, mut bytes: &[u8]) {
     while !bytes.is_empty() {

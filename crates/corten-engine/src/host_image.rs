@@ -1,22 +1,41 @@
 //! The image `host`: the machine's own programs, read-only under layers that are thrown away.
 //!
-//! By allow-list. Each tree of programs becomes an overlay of its own: the machine's directory below, a
-//! layer that hides what "other" may not read above it, the container's writable layer on top. /etc is not
-//! the machine's: a few files and directories that programs need are copied, as far as anybody may read
-//! them. The check is made at each start, since a mode can change without a trace in its directory.
+//! By allow-list. Each tree of programs, and each mount below one, becomes two overlays:
+//!
+//! ```text
+//!   upper                the container's: what it writes and deletes
+//!   ── screen ─────────  an overlay of the two below, mounted as a stranger: the kernel refuses everybody
+//!   hidden               what "other" may not read; whiteouts for it
+//!   /usr                 the machine's, ids shifted
+//! ```
+//!
+//! The screen is what keeps secrets: it holds whatever the scan missed or a later chmod made private. The
+//! scan (`scan.rs`) is what takes private things out of sight. What was tried instead: lowers without the
+//! host's root in their map, so that "other" rules by itself: such ids cannot be written, so nothing can be
+//! made in a directory of theirs or copied up. One overlay mounted as a stranger: its upper layer would be
+//! the stranger's too. Scanning alone: a second at each start, and blind afterwards.
+//!
+//! A machine whose own /usr is an overlay has no room for a second one above it (the kernel stacks two):
+//! there only the scan stands, at each start and in full. /etc is not the machine's: a few files and
+//! directories that programs need are copied, as far as anybody may read them.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use corten_runtime::spec::{Mount, MountSource, Overlay};
-use rustix::fs::{CWD, FileType, Mode};
+use corten_runtime::spec::{Bind, BindIds, Mount, MountSource, Overlay};
 
 use crate::dirs::make_private;
 use crate::error::{At, EngineError};
 
-/// Trees of programs; a link (merged /usr) stays a link.
-const TREES: [&str; 10] = [
+mod scan;
+mod submounts;
+
+/// Trees of programs; a link (merged /usr) stays a link. Of /etc those whose copy would be hundreds of files.
+const TREES: [&str; 13] = [
+    "/etc/alternatives",
+    "/etc/pki",
+    "/etc/ssl",
     "/usr",
     "/bin",
     "/sbin",
@@ -29,8 +48,7 @@ const TREES: [&str; 10] = [
     "/var/lib/apt",
 ];
 /// What of /etc programs need.
-const ETC: [&str; 36] = [
-    "alternatives",
+const ETC: [&str; 33] = [
     "apt",
     "bash.bashrc",
     "ca-certificates",
@@ -58,14 +76,12 @@ const ETC: [&str; 36] = [
     "os-release",
     "passwd",
     "perl",
-    "pki",
     "profile",
     "protocols",
     "python3",
     "services",
     "shells",
     "skel",
-    "ssl",
 ];
 /// Directories that every system has.
 const EMPTY: [(&str, u32); 14] = [
@@ -103,6 +119,7 @@ pub(crate) fn prepare(container: &Path) -> Result<HostImage, EngineError> {
     }
     copy_etc(&skeleton.join("etc"))?;
     let mut mounts = Vec::new();
+    let mut layers = Layers { container, count: 0 };
     for tree in TREES {
         let Ok(stat) = fs::symlink_metadata(tree) else { continue };
         let place = skeleton.join(&tree[1..]);
@@ -115,86 +132,84 @@ pub(crate) fn prepare(container: &Path) -> Result<HostImage, EngineError> {
             continue;
         }
         fs::create_dir_all(&place).at("mkdir", &place)?;
-        let own = container.join("host").join(tree[1..].replace('/', "-"));
-        for dir in ["upper", "work", "hidden"] {
-            make_private(&own.join(dir))?;
+        let (below, closed) = submounts::below(Path::new(tree))?;
+        mounts.push(layers.over(Path::new(tree), stat.mode(), &closed)?);
+        for submount in below {
+            mounts.push(layers.submount(&submount)?);
         }
-        // The upper directory's mode is that of the mount's root.
-        let upper = own.join("upper");
-        fs::set_permissions(&upper, fs::Permissions::from_mode(stat.mode() & 0o7777)).at("chmod", &upper)?;
-        let hidden = own.join("hidden");
-        let any = hide_unreadable(Path::new(tree), &hidden)?;
-        let mut lowers = Vec::new();
-        if any {
-            lowers.push(hidden);
-        }
-        lowers.push(PathBuf::from(tree));
-        let overlay = Overlay { lowers, writable: Some(own), volatile: true, idmap: true, userxattr: false };
-        mounts.push(Mount {
-            target: tree.to_owned(),
-            source: MountSource::Overlay(overlay),
-            attributes: 0,
-            recursive_attributes: false,
-            propagation: 0,
-        });
     }
     mounts.sort_by_key(|mount| mount.target.matches('/').count());
     Ok(HostImage { skeleton, mounts })
 }
 
-fn others_may_read(stat: &fs::Metadata) -> bool {
-    let need = if stat.is_dir() { 0o005 } else { 0o004 };
-    stat.mode() & need == need
+/// Where the layers of the trees are made, numbered.
+struct Layers<'a> {
+    container: &'a Path,
+    count: usize,
 }
 
-/// Makes a whiteout in `hidden` for all below `tree` that "other" may not read; whether there was any.
-fn hide_unreadable(tree: &Path, hidden: &Path) -> Result<bool, EngineError> {
-    let mut pending = vec![PathBuf::new()];
-    let mut any = false;
-    while let Some(relative) = pending.pop() {
-        let dir = tree.join(&relative);
-        for entry in fs::read_dir(&dir).at("opendir", &dir)? {
-            let entry = entry.at("readdir", &dir)?;
-            // What vanishes meanwhile needs no hiding.
-            let Ok(stat) = entry.metadata() else { continue };
-            if stat.is_symlink() {
-                continue;
-            }
-            let path = relative.join(entry.file_name());
-            if !others_may_read(&stat) {
-                whiteout(tree, hidden, &path)?;
-                any = true;
-            } else if stat.is_dir() {
-                pending.push(path);
-            }
-        }
+impl Layers<'_> {
+    fn next(&mut self) -> PathBuf {
+        self.count += 1;
+        self.container.join("host").join(self.count.to_string())
     }
-    Ok(any)
+
+    /// A tree that can be written over. `closed` is hidden besides what "other" may not read.
+    fn over(&mut self, tree: &Path, mode: u32, closed: &[PathBuf]) -> Result<Mount, EngineError> {
+        let own = self.next();
+        for dir in ["upper", "work", "hidden"] {
+            make_private(&own.join(dir))?;
+        }
+        // The upper directory's mode is that of the mount's root.
+        let upper = own.join("upper");
+        fs::set_permissions(&upper, fs::Permissions::from_mode(mode & 0o7777)).at("chmod", &upper)?;
+        let screened = has_room(tree)?;
+        let memory = self.container.parent().and_then(Path::parent).map(|root| {
+            // One file a tree; its name is the tree's path.
+            let name: String = tree.to_string_lossy().replace('%', "%25").replace('/', "%2f");
+            root.join("host-image").join(name)
+        });
+        let mut private = scan::private_paths(tree, memory.as_deref().filter(|_| screened))?;
+        private.extend_from_slice(closed);
+        let hidden = own.join("hidden");
+        scan::hide(tree, &hidden, &private)?;
+        let lowers = vec![hidden, tree.to_owned()];
+        let overlay =
+            Overlay { lowers, writable: Some(own), volatile: true, idmap: true, userxattr: false, screened };
+        Ok(mount(tree, MountSource::Overlay(overlay), 0))
+    }
+
+    fn submount(&mut self, submount: &submounts::Submount) -> Result<Mount, EngineError> {
+        const RDONLY: u64 = corten_sys::mount::attr::RDONLY;
+        if !submount.is_dir() {
+            let source = submount.path.clone();
+            // To whom the file is nobody's, its mode rules for "other", whatever it becomes.
+            let bind = Bind { source, subpath: None, recursive: false, ids: BindIds::Host };
+            return Ok(mount(&submount.path, MountSource::Bind(bind), RDONLY));
+        }
+        if submount.shiftable {
+            return self.over(&submount.path, submount.mode, &[]);
+        }
+        // Nobody's files cannot be written over: only the screen, which reads any file system.
+        let hidden = self.next();
+        make_private(&hidden)?;
+        scan::hide(&submount.path, &hidden, &[])?;
+        let lowers = vec![hidden, submount.path.clone()];
+        let overlay = Overlay { lowers, screened: true, ..Overlay::default() };
+        Ok(mount(&submount.path, MountSource::Overlay(overlay), RDONLY))
+    }
 }
 
-/// A whiteout of overlayfs: a character device 0:0. The directories above it look as they do below.
-fn whiteout(tree: &Path, hidden: &Path, path: &Path) -> Result<(), EngineError> {
-    if let Some(parent) = path.parent() {
-        let mut relative = PathBuf::new();
-        for part in parent {
-            relative.push(part);
-            let place = hidden.join(&relative);
-            if !place.exists() {
-                let like = fs::metadata(tree.join(&relative)).at("stat", tree.join(&relative))?;
-                fs::create_dir(&place).at("mkdir", &place)?;
-                std::os::unix::fs::chown(&place, Some(like.uid()), Some(like.gid())).at("chown", &place)?;
-                fs::set_permissions(&place, fs::Permissions::from_mode(like.mode() & 0o7777))
-                    .at("chmod", &place)?;
-            }
-        }
-        if relative.as_os_str().is_empty() {
-            let like = fs::metadata(tree).at("stat", tree)?;
-            fs::set_permissions(hidden, fs::Permissions::from_mode(like.mode() & 0o7777))
-                .at("chmod", hidden)?;
-        }
-    }
-    let place = hidden.join(path);
-    rustix::fs::mknodat(CWD, &place, FileType::CharacterDevice, Mode::empty(), 0).at("mknod", &place)
+fn mount(target: &Path, source: MountSource, attributes: u64) -> Mount {
+    let target = target.to_string_lossy().into_owned();
+    Mount { target, source, attributes, recursive_attributes: false, propagation: 0 }
+}
+
+/// Whether two more overlays can stand on a tree.
+fn has_room(tree: &Path) -> Result<bool, EngineError> {
+    const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
+    let kind = rustix::fs::statfs(tree).at("statfs", tree)?.f_type;
+    Ok(kind != OVERLAYFS_SUPER_MAGIC)
 }
 
 fn copy_etc(to: &Path) -> Result<(), EngineError> {
@@ -212,7 +227,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), EngineError> {
         let link = fs::read_link(from).at("readlink", from)?;
         return symlink(link, to).at("symlink", to);
     }
-    if !others_may_read(&stat) {
+    if !scan::others_may_read(stat.mode()) {
         return Ok(());
     }
     if stat.is_dir() {

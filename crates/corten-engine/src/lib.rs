@@ -20,6 +20,7 @@ mod client;
 pub mod collect;
 pub mod config;
 pub mod container;
+mod detach_keys;
 pub mod dirs;
 pub mod error;
 mod hold;
@@ -34,5 +35,6 @@ mod resolve;
 pub mod run;
 mod session;
 
+pub use detach_keys::DetachKeys;
 pub use dirs::Dirs;
 pub use error::EngineError;

@@ -203,7 +203,7 @@ impl Monitor {
             if ended {
                 break;
             }
-            self.pump(&streams, &mut buffer, &mut log, client);
+            self.pump(&streams, &mut buffer, &mut log, client, 1);
             if writable {
                 flush(&mut streams, &mut pending);
             }
@@ -212,7 +212,7 @@ impl Monitor {
                 flush(&mut streams, &mut pending);
             }
         }
-        self.pump(&streams, &mut buffer, &mut log, client);
+        self.pump(&streams, &mut buffer, &mut log, client, usize::MAX);
         if let Some(log) = &mut log {
             log.finish();
         }
@@ -225,12 +225,21 @@ impl Monitor {
         record.and_then(corten_runtime::init::parse_record).unwrap_or(end)
     }
 
-    /// Reads what the container wrote until nothing is there.
-    fn pump(&self, streams: &Streams, buffer: &mut [u8], log: &mut Option<Log>, client: &mut Option<()>) {
+    /// Reads what the container wrote, `most` times from each stream or until nothing is there. A program
+    /// that never stops writing must not keep the user's interrupt from it.
+    fn pump(
+        &self,
+        streams: &Streams,
+        buffer: &mut [u8],
+        log: &mut Option<Log>,
+        client: &mut Option<()>,
+        most: usize,
+    ) {
         let ends = [(STDOUT, Some(&streams.stdout)), (STDERR, streams.stderr.as_ref())];
         for (kind, fd) in ends.into_iter().filter_map(|(kind, fd)| fd.map(|fd| (kind, fd))) {
             // One byte less: the message's kind comes in front.
-            while let Ok(count @ 1..) = rustix::io::read(fd, &mut buffer[1..]) {
+            for _ in 0..most {
+                let Ok(count @ 1..) = rustix::io::read(fd, &mut buffer[1..]) else { break };
                 if let Some(log) = log {
                     log.write(kind, &buffer[1..=count]);
                 }

@@ -90,6 +90,7 @@ pub(crate) fn spec(config: &Config, context: Context<'_>) -> Result<Spec, Engine
                 volatile: config.auto_remove,
                 idmap: !host_user,
                 userxattr: false,
+                screened: false,
             }),
             read_only: config.read_only,
         },

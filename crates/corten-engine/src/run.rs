@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::client::Client;
 use crate::collect;
 use crate::config::Config;
+use crate::detach_keys::DetachKeys;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
 use crate::hold::Hold;
@@ -27,6 +28,8 @@ pub struct RunOptions {
     pub detach: bool,
     /// Pass signals on to it.
     pub sig_proxy: bool,
+    /// What leaves it, typed on a terminal.
+    pub detach_keys: DetachKeys,
 }
 
 /// What came of it.
@@ -34,6 +37,8 @@ pub struct RunOptions {
 pub enum Outcome {
     /// It runs; its id.
     Started(String),
+    /// It runs, and the user left it.
+    Detached,
     /// It ended: the exit code as a shell shows it, and whether the kernel killed in it for memory.
     Exited {
         /// 0 to 255.
@@ -106,7 +111,8 @@ pub fn run(
     if options.detach {
         return Ok(Outcome::Started(id));
     }
-    Client { socket: client, tty, interactive, proxy: options.sig_proxy }
+    let (proxy, detach_keys) = (options.sig_proxy, options.detach_keys.clone());
+    Client { socket: client, tty, interactive, proxy, detach_keys }
         .attend(&mut buffer)
         .ok_or(EngineError::MonitorGone(name))
 }
@@ -174,7 +180,7 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result
     };
     let image_config = image.as_ref().map(|image| &image.config);
     let lease = Lease::take(dirs, id)?;
-    let size = || rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
+    let size = crate::client::terminal_size;
     let terminal = config.tty.then(|| size().map_or((0, 0), |size| (size.ws_row, size.ws_col)));
     let context = Context {
         id,

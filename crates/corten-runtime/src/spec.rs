@@ -197,6 +197,8 @@ pub struct Overlay {
     pub idmap: bool,
     /// Overlay's own attributes are `user.*`, as in a user namespace.
     pub userxattr: bool,
+    /// The layers are read as a stranger reads them: nobody sees what "other" may not. Takes at least two.
+    pub screened: bool,
 }
 
 /// One more mount.

@@ -25,6 +25,8 @@ impl Subcommand for Args {
     const ABOUT: &'static str = "Import the contents from a tarball to create a filesystem image";
     const USAGE: &'static str = "[OPTIONS] file|- [REPOSITORY[:TAG]]";
     const ALIASES: &'static [&'static str] = &["corten image import", "corten import"];
+    const AFTER_HELP: &'static str = "Examples:\n  tar -C rootfs -c . | corten import - busybox\n  \
+                                      corten import --change 'CMD [\"sh\"]' rootfs.tar.gz busybox:1";
     const ARGUMENTS: RangeInclusive<usize> = 1..=2;
 
     fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {

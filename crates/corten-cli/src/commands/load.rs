@@ -25,6 +25,8 @@ impl Subcommand for Args {
     const ABOUT: &'static str = "Load an image from a tar archive or STDIN";
     const USAGE: &'static str = "[OPTIONS]";
     const ALIASES: &'static [&'static str] = &["corten image load", "corten load"];
+    const AFTER_HELP: &'static str = "An archive or directory in Docker's form or as an OCI layout.\n\nExamples:\n  \
+                                      corten load -i image.tar\n  corten load < image.tar.gz";
 
     fn execute(self, _args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let input = self.input.filter(|path| path.as_os_str() != "-");

@@ -65,6 +65,8 @@ impl Subcommand for Args {
     const USAGE: &'static str = "[OPTIONS]";
     const ALIASES: &'static [&'static str] =
         &["corten container ls", "corten container list", "corten container ps", "corten ps"];
+    const AFTER_HELP: &'static str =
+        "Examples:\n  corten ps -a\n  corten ps -a --format '{{.Names}} {{.Status}}'";
 
     fn execute(self, _args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let filters = Filters::parse(&self.filter, FILTERS)?;

@@ -40,7 +40,11 @@ impl Subcommand for Args {
     const FAILURE: u8 = ENGINE_FAILED;
     const AFTER_HELP: &'static str = "The image name `host` stands for this machine's own programs, read-only \
                                       under a layer\nthat is thrown away. -v takes nomap for a mount that keeps the \
-                                      host's ids.";
+                                      host's ids.\n\nExamples:\n  corten run --rm -it host sh\n  \
+                                      echo hello | corten run --rm -i busybox cat\n  \
+                                      corten run -d --name web -m 64m --cpus 0.5 busybox sleep 1000\n  \
+                                      corten run --rm --read-only --tmpfs /tmp -v /srv/data:/data busybox ls \
+                                      /data";
 
     fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let refuse = |text: &str| Report::user(text).status(ENGINE_FAILED);
@@ -52,7 +56,7 @@ impl Subcommand for Args {
             return Err(refuse("conflicting options: cannot specify both --attach and --detach"));
         }
         if flags.interactive && flags.tty && !self.detach && !self.explain && !cx.stdin_is_terminal() {
-            return Err(refuse("the input device is not a TTY"));
+            return Err(Report::user("the input device is not a TTY").status(1));
         }
         if let Some(file) = flags.cidfile.as_ref().filter(|file| file.exists()) {
             return Err(refuse(&format!(
@@ -84,6 +88,7 @@ impl Subcommand for Args {
                 writeln!(cx.stdout, "{id}")?;
                 Ok(0)
             }
+            RunOutcome::Detached => Ok(0),
             RunOutcome::Explained(script) => {
                 cx.stdout.write_all(script.as_bytes())?;
                 Ok(0)

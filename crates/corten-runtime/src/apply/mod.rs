@@ -17,6 +17,7 @@ mod child;
 mod mounts;
 mod parent;
 mod payload;
+mod stranger;
 mod target;
 mod wire;
 mod workshop;

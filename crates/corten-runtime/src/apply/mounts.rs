@@ -14,6 +14,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
+use super::stranger::as_stranger;
 use super::workshop::Workshop;
 use crate::plan::{DevOp, NodeOp, OverlayOp};
 use crate::spec::{Bind, BindIds, IdMaps};
@@ -67,11 +68,29 @@ impl Maker<'_> {
             .map(|path| self.idmapped(path, overlay.idmap))
             .collect::<Result<Vec<_>, _>>()?;
         let own = overlay.writable.as_ref().map(|path| self.idmapped(path, overlay.idmap)).transpose()?;
-        let made = match self.overlay_by_descriptor(overlay, &lowers, own.as_ref(), bits) {
+        if !overlay.screened {
+            return self.put_together(overlay, lowers, own, bits, false);
+        }
+        let (screen, by_path) = self.put_together(overlay, lowers, None, bits, true)?;
+        match own {
+            None => Ok((screen, by_path)),
+            Some(own) => self.put_together(overlay, vec![screen], Some(own), bits, false),
+        }
+    }
+
+    fn put_together(
+        &self,
+        overlay: &OverlayOp,
+        lowers: Vec<OwnedFd>,
+        own: Option<OwnedFd>,
+        bits: u64,
+        stranger: bool,
+    ) -> Result<(OwnedFd, bool), CallError> {
+        let made = match self.overlay_by_descriptor(overlay, &lowers, own.as_ref(), bits, stranger) {
             // Detached mounts as layers came with 6.15, layers by descriptor with 6.13: before, EINVAL, and
             // before that EOPNOTSUPP.
             Err(error) if matches!(error.errno, Errno::INVAL | Errno::OPNOTSUPP) => {
-                self.overlay_by_path(overlay, &lowers, own.as_ref(), bits).map(|fd| (fd, true))
+                self.overlay_by_path(overlay, &lowers, own.as_ref(), bits, stranger).map(|fd| (fd, true))
             }
             made => made.map(|fd| (fd, false)),
         };
@@ -85,6 +104,7 @@ impl Maker<'_> {
         lowers: &[OwnedFd],
         own: Option<&OwnedFd>,
         bits: u64,
+        stranger: bool,
     ) -> Made {
         let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).call(|| "fsopen(\"overlay\")")?;
         let set = |key: &CStr, fd: BorrowedFd<'_>| {
@@ -104,11 +124,14 @@ impl Maker<'_> {
                 self.pool.give(dir);
             }
         }
-        for flag in flags_of(overlay) {
+        for flag in flags_of(overlay, own.is_some()) {
             fsconfig_set_flag(fs.as_fd(), flag).call(|| format!("fsconfig(overlay, {flag:?})"))?;
         }
-        fsconfig_create(fs.as_fd())
-            .call(|| format!("fsconfig(overlay of {:?}, FSCONFIG_CMD_CREATE)", overlay.lowers))?;
+        let create = || {
+            fsconfig_create(fs.as_fd())
+                .call(|| format!("fsconfig(overlay of {:?}, FSCONFIG_CMD_CREATE)", overlay.lowers))
+        };
+        if stranger { as_stranger(create) } else { create() }?;
         let made = fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes(bits))
             .call(|| "fsmount(overlay)")?;
         self.pool.give(fs);
@@ -121,6 +144,7 @@ impl Maker<'_> {
         lowers: &[OwnedFd],
         own: Option<&OwnedFd>,
         bits: u64,
+        stranger: bool,
     ) -> Made {
         let mut workshop = Workshop::enter(self.run_dir)?;
         let mut options = String::from("lowerdir=");
@@ -134,13 +158,16 @@ impl Maker<'_> {
             let name = name.to_string_lossy();
             options += &format!(",upperdir={name}/upper,workdir={name}/work");
         }
-        for flag in flags_of(overlay) {
+        for flag in flags_of(overlay, own.is_some()) {
             options += &format!(",{}", flag.to_string_lossy());
         }
         let place = workshop.place(true)?;
         let options = std::ffi::CString::new(options).unwrap_or_default();
-        corten_sys::mount::mount(c"overlay", &place, Some(c"overlay"), 0, Some(&options))
-            .call(|| format!("mount(overlay of {:?}, {options:?})", overlay.lowers))?;
+        let mount = || {
+            corten_sys::mount::mount(c"overlay", &place, Some(c"overlay"), 0, Some(&options))
+                .call(|| format!("mount(overlay of {:?}, {options:?})", overlay.lowers))
+        };
+        if stranger { as_stranger(mount) } else { mount() }?;
         let made = workshop.take(&place, false)?;
         if bits != 0 {
             mount_setattr(made.as_fd(), Change { set: bits, ..Change::default() })
@@ -342,8 +369,8 @@ impl Maker<'_> {
     }
 }
 
-fn flags_of(overlay: &OverlayOp) -> impl Iterator<Item = &'static CStr> {
-    [(overlay.volatile && overlay.writable.is_some(), c"volatile"), (overlay.userxattr, c"userxattr")]
+fn flags_of(overlay: &OverlayOp, has_upper: bool) -> impl Iterator<Item = &'static CStr> {
+    [(overlay.volatile && has_upper, c"volatile"), (overlay.userxattr, c"userxattr")]
         .into_iter()
         .filter_map(|(on, flag)| on.then_some(flag))
 }

@@ -22,7 +22,8 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    /// Enters, with an empty tmpfs at `at` as the working directory.
+    /// Enters, with an empty tmpfs at `at` as the working directory. Whoever mounts, a stranger too, may
+    /// walk it; nobody else is in here.
     pub(crate) fn enter(at: &Path) -> Result<Self, CallError> {
         let open = |path: &str, flags: OFlags| {
             rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open({path:?})"))
@@ -39,7 +40,7 @@ impl Workshop {
             .call(|| "mount(\"/\", MS_REC|MS_PRIVATE)")?;
         let place = crate::plan::path_string(at)
             .ok_or(CallError::new(format!("mount(\"tmpfs\", {})", at.display()), rustix::io::Errno::INVAL))?;
-        corten_sys::mount::mount(c"tmpfs", &place, Some(c"tmpfs"), 0, Some(c"mode=700"))
+        corten_sys::mount::mount(c"tmpfs", &place, Some(c"tmpfs"), 0, Some(c"mode=711"))
             .call(|| format!("mount(\"tmpfs\", {place:?})"))?;
         rustix::process::chdir(place.as_c_str()).call(|| format!("chdir({place:?})"))?;
         Ok(workshop)

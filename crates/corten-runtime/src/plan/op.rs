@@ -148,6 +148,8 @@ pub struct OverlayOp {
     pub idmap: bool,
     /// `userxattr`.
     pub userxattr: bool,
+    /// An overlay of the layers alone, mounted as a stranger, stands between them and the upper one.
+    pub screened: bool,
 }
 
 /// A /dev.

@@ -1,7 +1,9 @@
 //! A store of its own with a busybox in it, and the binary that cargo built.
 
-// Each test file uses its part of it.
+// Each test file takes what it needs.
 #![allow(dead_code)]
+
+pub mod pty;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -47,7 +49,7 @@ impl Host {
         std::fs::copy("/bin/busybox", tree.join("bin/busybox")).unwrap();
         for name in [
             "sh", "cat", "id", "ls", "echo", "env", "sleep", "true", "touch", "rm", "hostname", "mount",
-            "readlink", "stat", "mkdir", "ip", "chmod", "mknod", "kill", "dd", "stty",
+            "readlink", "stat", "mkdir", "ip", "chmod", "mknod", "kill", "dd", "stty", "tty",
         ] {
             std::os::unix::fs::symlink("busybox", tree.join("bin").join(name)).unwrap();
         }
