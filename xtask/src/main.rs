@@ -15,12 +15,13 @@ mod tidy;
 use std::process::{Command, ExitCode};
 
 /// Debian packages that the tests use; a test whose package is missing says so and is skipped.
-const PACKAGES: [&str; 16] = [
+const PACKAGES: [&str; 17] = [
     "attr",
     "busybox-static",
     "e2fsprogs",
     "fish",
     "gcc",
+    "iproute2",
     "kmod",
     "libc6-dev",
     "libcap2-bin",

@@ -153,6 +153,45 @@ impl fmt::Display for DeviceRule {
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("device rule {0:?}: want `allow c 1:3 rwm` or the like")]
+pub struct RuleError(String);
+
+/// Reads what Display writes.
+impl std::str::FromStr for DeviceRule {
+    type Err = RuleError;
+    fn from_str(text: &str) -> Result<DeviceRule, RuleError> {
+        let number = |text: &str| match text {
+            "*" => Some(None),
+            number => number.parse().ok().map(Some),
+        };
+        let rule = || {
+            let mut words = text.split(' ');
+            let allow = match words.next()? {
+                "allow" => true,
+                "deny" => false,
+                _ => return None,
+            };
+            let kind = match words.next()? {
+                "a" => DeviceKind::All,
+                "c" => DeviceKind::Char,
+                "b" => DeviceKind::Block,
+                _ => return None,
+            };
+            let (major, minor) = words.next()?.split_once(':')?;
+            let (major, minor) = (number(major)?, number(minor)?);
+            let access = words.next()?.parse().ok()?;
+            words.next().is_none().then_some(DeviceRule { allow, kind, major, minor, access })
+        };
+        rule().ok_or_else(|| RuleError(text.to_owned()))
+    }
+}
+
+/// Lets these rules decide about the devices of a cgroup2 directory, in the place of ours that are there.
+pub fn install_device_filter(dir: &std::path::Path, rules: &[DeviceRule]) -> crate::Result<()> {
+    bpf::install(dir, rules)
+}
+
 pub(crate) fn star(number: Option<u32>) -> String {
     number.map_or_else(|| "*".to_owned(), |n| n.to_string())
 }
@@ -161,5 +200,28 @@ fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     match Option::<i64>::deserialize(from)? {
         Some(n) if n >= 0 => u32::try_from(n).map(Some).map_err(serde::de::Error::custom),
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_read_back_as_it_is_written() {
+        for text in ["allow c 1:3 rwm", "deny a *:* rwm", "allow b 8:* r", "allow c *:* m"] {
+            assert_eq!(text.parse::<DeviceRule>().unwrap().to_string(), text);
+        }
+        for bad in [
+            "",
+            "allow",
+            "allow x 1:3 r",
+            "allow c 1 r",
+            "allow c 1:3 x",
+            "allow c 1:3 r more",
+            "permit c 1:3 r",
+        ] {
+            assert!(bad.parse::<DeviceRule>().is_err(), "{bad}");
+        }
     }
 }

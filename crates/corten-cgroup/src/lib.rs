@@ -39,7 +39,7 @@ mod wait;
 
 pub use cgroup::{Cgroup, Driver};
 pub use controller::{Controller, Controllers};
-pub use devices::{Access, AccessError, DeviceKind, DeviceRule};
+pub use devices::{Access, AccessError, DeviceKind, DeviceRule, RuleError, install_device_filter};
 pub use error::{Call, Error, Result};
 pub use layout::{Hierarchy, Kind, Layout, Position, Version};
 pub use leftovers::{Leftover, leftovers};

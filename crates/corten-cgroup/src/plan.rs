@@ -57,7 +57,7 @@ pub struct Member {
     pub dir: PathBuf,
 }
 
-/// One step. Its Display is shell.
+/// One step. Its Display is shell; `$corten` there is the path of corten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CgroupOp {
     /// Makes the cgroup and those above it.
@@ -306,9 +306,9 @@ impl fmt::Display for CgroupOp {
             }
             CgroupOp::Write { dir, setting } => write_shell(f, dir, setting),
             CgroupOp::DeviceFilter { dir, rules } => {
-                write!(f, ": bpf BPF_PROG_ATTACH cgroup_device {} # ", sh(dir))?;
-                let rules: Vec<_> = rules.iter().map(DeviceRule::to_string).collect();
-                f.write_str(&rules.join(", "))
+                // No shell tool loads a BPF program.
+                write!(f, "\"$corten\" internal device-filter {}", sh(dir))?;
+                rules.iter().try_for_each(|rule| write!(f, " {}", quote(&rule.to_string())))
             }
         }
     }

@@ -130,7 +130,7 @@ echo '50000 100000' > /sys/fs/cgroup/corten/4f2a/cpu.max
 echo 536870912 > /sys/fs/cgroup/corten/4f2a/memory.max
 echo 512 > /sys/fs/cgroup/corten/4f2a/pids.max
 echo 1000000 > /sys/fs/cgroup/corten/4f2a/memory.high
-: bpf BPF_PROG_ATTACH cgroup_device /sys/fs/cgroup/corten/4f2a # allow c 1:3 rwm
+\"$corten\" internal device-filter /sys/fs/cgroup/corten/4f2a 'allow c 1:3 rwm'
 "
     );
 }

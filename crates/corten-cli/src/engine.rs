@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use corten_engine::config::{Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::record::Status;
-use corten_engine::{Dirs, EngineError, collect, run};
+use corten_engine::{Dirs, EngineError, collect, explain, run};
 use corten_store::{
     ImportOptions, InUse, InUseError, LoadOptions, RemoveOptions, Removed, Store, StoreError, User,
 };
@@ -220,17 +220,28 @@ fn document(container: Container) -> Value {
     })
 }
 
+/// What the script of `--explain` says of the command and of this program.
+fn explain_options(options: &RunOptions) -> Result<explain::ExplainOptions, Report> {
+    let program = std::env::current_exe()
+        .map_err(|error| Report::host("cannot find the path of this program").cause(error))?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    Ok(explain::ExplainOptions { words, program, detach: options.detach })
+}
+
 impl Engine for LocalEngine {
     fn run(&mut self, config: Config, options: RunOptions) -> Result<RunOutcome, Report> {
-        if options.explain {
-            return Err(Self::not_there("--explain").status(ENGINE_FAILED));
-        }
         let detach_keys = options.detach_keys.as_deref().unwrap_or_default();
         let detach_keys = detach_keys.parse().map_err(|error: String| {
             Report::user(error).hint("as in ctrl-p,ctrl-q or a,DEL").status(ENGINE_FAILED)
         })?;
         if options.pull == corten_engine::config::PullPolicy::Always {
             return Err(Self::not_there("--pull always: a registry client").status(ENGINE_FAILED));
+        }
+        if options.explain {
+            let script = explain::explain(&self.dirs, config, &explain_options(&options)?);
+            return script
+                .map(RunOutcome::Explained)
+                .map_err(|error| engine_report(&error).status(error.exit_code()));
         }
         collect::collect(&self.dirs);
         let engine_options =

@@ -36,6 +36,14 @@ pub const DOCUMENTED: &[(&str, &str)] = &[
 /// How a variable is looked up: the process's environment, or a table in a test.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
+/// All of it, for a program that is executed with it.
+pub(crate) fn all() -> Vec<String> {
+    let entry = |(name, value): (OsString, OsString)| {
+        Some(format!("{}={}", name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(entry).collect()
+}
+
 /// The process's own environment.
 pub fn process(name: &str) -> Option<OsString> {
     std::env::var_os(name)

@@ -24,6 +24,7 @@ mod globals;
 mod help;
 mod refused;
 pub mod report;
+mod steps;
 mod values;
 
 pub use engine::LocalEngine;

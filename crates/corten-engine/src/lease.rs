@@ -27,18 +27,7 @@ pub(crate) struct Lease {
 impl Lease {
     /// Takes a free block for the container, starting to look where its id says: no two start at the same.
     pub(crate) fn take(dirs: &Dirs, id: &str) -> Result<Self, EngineError> {
-        let start = u32::from_str_radix(id.get(..8).unwrap_or("0"), 16).unwrap_or(0) % BLOCKS;
-        let taken = claimed_by_host();
-        for step in 0..BLOCKS {
-            let block = (start + step) % BLOCKS;
-            let first_id = FIRST_ID + block * BLOCK;
-            if taken
-                .iter()
-                .any(|&(from, count)| from < first_id + BLOCK && first_id < from.saturating_add(count))
-            {
-                continue;
-            }
-            let path = dirs.leases().join(block.to_string());
+        for (first_id, path) in candidates(dirs, id) {
             match rustix::fs::symlink(id, &path) {
                 Ok(()) => return Ok(Self { first_id, path }),
                 Err(Errno::EXIST) => {}
@@ -53,10 +42,30 @@ impl Lease {
         Err(EngineError::NoIds(BLOCKS))
     }
 
+    /// A block that is free at the moment, and the link that would take it.
+    pub(crate) fn look(dirs: &Dirs, id: &str) -> Result<(u32, PathBuf), EngineError> {
+        candidates(dirs, id)
+            .find(|(_, path)| std::fs::symlink_metadata(path).is_err())
+            .ok_or(EngineError::NoIds(BLOCKS))
+    }
+
     pub(crate) fn release(&self) {
         // Left behind it is found by its container's absence.
         let _left = rustix::fs::unlink(&self.path);
     }
+}
+
+/// The blocks that the host has not given away: their first ids, and their links.
+fn candidates(dirs: &Dirs, id: &str) -> impl Iterator<Item = (u32, PathBuf)> {
+    let start = u32::from_str_radix(id.get(..8).unwrap_or("0"), 16).unwrap_or(0) % BLOCKS;
+    let (taken, leases) = (claimed_by_host(), dirs.leases());
+    (0..BLOCKS).filter_map(move |step| {
+        let block = (start + step) % BLOCKS;
+        let first_id = FIRST_ID + block * BLOCK;
+        let claimed =
+            |&(from, count): &(u32, u32)| from < first_id + BLOCK && first_id < from.saturating_add(count);
+        (!taken.iter().any(claimed)).then(|| (first_id, leases.join(block.to_string())))
+    })
 }
 
 /// Releases what a container that is gone still holds.

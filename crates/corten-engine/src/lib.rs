@@ -23,6 +23,7 @@ pub mod container;
 mod detach_keys;
 pub mod dirs;
 pub mod error;
+pub mod explain;
 mod hold;
 mod host_image;
 mod lease;

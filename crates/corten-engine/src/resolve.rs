@@ -48,6 +48,8 @@ pub(crate) struct Context<'a> {
     /// First host id of its block.
     pub(crate) first_id: u32,
     pub(crate) terminal: Option<(u16, u16)>,
+    /// Whether a bind's source that is missing is made, as `-v` has it.
+    pub(crate) make_sources: bool,
 }
 
 pub(crate) fn spec(config: &Config, context: Context<'_>) -> Result<Spec, EngineError> {

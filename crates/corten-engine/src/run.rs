@@ -117,7 +117,7 @@ pub fn run(
         .ok_or(EngineError::MonitorGone(name))
 }
 
-fn random() -> Result<[u8; 32], EngineError> {
+pub(crate) fn random() -> Result<[u8; 32], EngineError> {
     let mut bytes = [0; 32];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).at("getrandom", "")?;
     Ok(bytes)
@@ -153,19 +153,21 @@ fn reserve_name(dirs: &Dirs, config: &Config, id: &str) -> Result<String, Engine
     Err(EngineError::refused("an automatic name", "a thousand tries found none that is free"))
 }
 
-fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result<Made, EngineError> {
-    let (container_dir, run_dir) = (dirs.container(id), dirs.live(id));
-    make_private(&container_dir)?;
-    for dir in ["upper", "work"] {
-        make_private(&container_dir.join(dir))?;
-    }
-    // The root of the container has the mode of the upper directory.
-    let upper = container_dir.join("upper");
-    rustix::fs::chmod(&upper, rustix::fs::Mode::from_raw_mode(0o755)).at("chmod", &upper)?;
-    let (image, lowers, image_mounts) = if config.image == "host" {
-        let host = host_image::prepare(&container_dir)?;
-        (None, vec![host.skeleton], host.mounts)
-    } else {
+/// Where a container's files come from.
+pub(crate) struct RootFiles {
+    /// `None` is the machine itself.
+    image: Option<corten_store::Image>,
+    lowers: Vec<PathBuf>,
+    mounts: Vec<corten_runtime::spec::Mount>,
+}
+
+impl RootFiles {
+    /// Finds the image; for `host` its layers are made in the container's directory.
+    pub(crate) fn find(dirs: &Dirs, config: &Config, id: &str) -> Result<Self, EngineError> {
+        if config.image == "host" {
+            let host = host_image::prepare(&dirs.container(id))?;
+            return Ok(Self { image: None, lowers: vec![host.skeleton], mounts: host.mounts });
+        }
         let platform = match &config.platform {
             None => None,
             Some(text) => Some(
@@ -176,23 +178,45 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result
         let image = Store::open(&dirs.root)?.resolve(&config.image, platform.as_ref())?;
         let mut lowers: Vec<PathBuf> = image.layers.iter().rev().cloned().collect();
         lowers.push(places::layer(dirs, id)?);
-        (Some(image), lowers, Vec::new())
-    };
-    let image_config = image.as_ref().map(|image| &image.config);
+        Ok(Self { image: Some(image), lowers, mounts: Vec::new() })
+    }
+
+    /// What the specification is made from.
+    pub(crate) fn context<'a>(
+        &'a self,
+        dirs: &Dirs,
+        config: &Config,
+        id: &'a str,
+        first_id: u32,
+    ) -> Context<'a> {
+        let size = crate::client::terminal_size;
+        Context {
+            id,
+            run_dir: dirs.live(id),
+            container_dir: dirs.container(id),
+            image: self.image.as_ref().map(|image| &image.config),
+            lowers: self.lowers.clone(),
+            image_mounts: self.mounts.clone(),
+            first_id,
+            terminal: config.tty.then(|| size().map_or((0, 0), |size| (size.ws_row, size.ws_col))),
+            make_sources: true,
+        }
+    }
+}
+
+fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result<Made, EngineError> {
+    let (container_dir, run_dir) = (dirs.container(id), dirs.live(id));
+    make_private(&container_dir)?;
+    for dir in ["upper", "work"] {
+        make_private(&container_dir.join(dir))?;
+    }
+    // The root of the container has the mode of the upper directory.
+    let upper = container_dir.join("upper");
+    rustix::fs::chmod(&upper, rustix::fs::Mode::from_raw_mode(0o755)).at("chmod", &upper)?;
+    let files = RootFiles::find(dirs, &config, id)?;
     let lease = Lease::take(dirs, id)?;
-    let size = crate::client::terminal_size;
-    let terminal = config.tty.then(|| size().map_or((0, 0), |size| (size.ws_row, size.ws_col)));
-    let context = Context {
-        id,
-        run_dir: run_dir.clone(),
-        container_dir: container_dir.clone(),
-        image: image_config,
-        lowers,
-        image_mounts,
-        first_id: lease.first_id,
-        terminal,
-    };
-    let spec = resolve::spec(&config, context)?;
+    let spec = resolve::spec(&config, files.context(dirs, &config, id, lease.first_id))?;
+    let image = files.image;
     let shares_pids = spec.namespaces.pid != corten_runtime::spec::Namespace::New;
     let record = Record {
         version: VERSION,

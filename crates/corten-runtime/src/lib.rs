@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Spec ──plan::build──▶ Plan ──apply::start──▶ Container
-//!                          └────plan::explain──▶ a shell script
+//!                          └────explain::script─▶ a shell script
 //! ```
 //!
 //! A [`spec::Spec`] is resolved and valid. [`plan::build`] turns it into a list of small operations and
@@ -15,9 +15,11 @@
 
 pub mod apply;
 pub mod error;
+pub mod explain;
 pub mod init;
 pub mod plan;
 pub mod spec;
+pub mod step;
 pub mod user;
 
 pub use error::StartError;

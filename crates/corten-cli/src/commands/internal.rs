@@ -1,4 +1,4 @@
-//! `corten internal …`: the engine's own processes and what `--explain` needs beyond the shell's tools.
+//! `corten internal …`: the steps that `--explain` needs beyond the shell's tools, and the engine's own processes.
 
 use crate::command::Entry;
 use crate::context::Context;
@@ -18,6 +18,10 @@ pub(crate) const ENTRY: Entry = Entry {
     run,
 };
 
+/// A step needs no engine: it may run as a user of the container, who could not open one.
 fn run(_path: &str, words: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
+    if let Some(done) = crate::steps::run(&words, cx) {
+        return done;
+    }
     cx.engine()?.internal(words.into_iter().map(Into::into).collect())
 }

@@ -1,6 +1,6 @@
 //! Everything that is mounted beside the root file system, and the files that are made for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use corten_runtime::spec::{Bind, BindIds, Dev, DeviceNode, Mount, MountSource, Namespace, Spec};
 use corten_sys::mount::attr;
@@ -45,7 +45,8 @@ pub(super) fn mounts(
     let shm = config.shm_size_bytes.unwrap_or(DEFAULT_SHM_BYTES);
     match config.ipc {
         Some(IpcMode::Host) => {
-            for path in ["/dev/shm", "/dev/mqueue"] {
+            // A host without a mount of mqueue has nothing there to share.
+            for path in ["/dev/shm", "/dev/mqueue"].into_iter().filter(|path| Path::new(path).exists()) {
                 list.push(bind(path, path, quiet, false, BindIds::Host));
             }
         }
@@ -90,7 +91,7 @@ pub(super) fn mounts(
     asked.sort_by_key(|mount| mount.target.matches('/').count());
     for mount in asked {
         list.retain(|own| own.target != mount.target);
-        list.push(wanted_mount(mount)?);
+        list.push(wanted_mount(mount, context.make_sources)?);
     }
     spec.mounts = list;
     Ok(())
@@ -106,7 +107,7 @@ fn bind(source: &str, target: &str, attributes: u64, recursive: bool, ids: BindI
     }
 }
 
-fn wanted_mount(mount: &wanted::Mount) -> Result<Mount, EngineError> {
+fn wanted_mount(mount: &wanted::Mount, make_sources: bool) -> Result<Mount, EngineError> {
     let mut attributes = if mount.read_only { attr::RDONLY } else { 0 };
     for (on, bit) in [
         (mount.flags.nosuid, attr::NOSUID),
@@ -134,7 +135,9 @@ fn wanted_mount(mount: &wanted::Mount) -> Result<Mount, EngineError> {
                         "it does not exist",
                     ));
                 }
-                std::fs::create_dir_all(&source).at("mkdir", &source)?;
+                if make_sources {
+                    std::fs::create_dir_all(&source).at("mkdir", &source)?;
+                }
             }
             let recursive = bind.recursive != BindRecursive::Disabled;
             let ids = match bind.idmap {

@@ -127,21 +127,12 @@ fn with_init(inherited: &mut Inherited<'_>, mut init: Init<'_>, state: &State, g
 }
 
 fn become_init(init: &mut Init<'_>, state: &State, payload: i32) -> Failure {
-    // What only CAP_KILL is needed for runs with only CAP_KILL.
-    let prepare = || -> Result<(), Failure> {
-        use corten_sys::{caps, prctl};
-        let kill = caps::CapSet(1 << 5);
-        caps::set(caps::ThreadCaps { effective: kill, permitted: kill, inheritable: kill })
-            .at(Call::Capset)?;
-        prctl::raise_ambient(5).at(Call::Prctl)?;
-        prctl::set_no_new_privs().at(Call::Prctl)?;
-        keep_open(init.exit_record)?;
-        if let Some(master) = &state.master {
-            keep_open(master.as_fd())?;
-        }
-        Ok(())
+    let master = state.master.as_ref().map(AsFd::as_fd);
+    let ready = match master {
+        Some(master) => only_kill(&[init.exit_record, master]),
+        None => only_kill(&[init.exit_record]),
     };
-    if let Err(failure) = secure_no_root().and_then(|()| prepare()) {
+    if let Err(failure) = ready {
         return failure;
     }
     let mut numbers = Decimal::new();
@@ -151,6 +142,17 @@ fn become_init(init: &mut Init<'_>, state: &State, payload: i32) -> Failure {
         return Failure { call: Call::Execveat, errno: Errno::TOOBIG };
     }
     Failure { call: Call::Execveat, errno: corten_sys::exec::execveat(init.program, &init.args, &init.env) }
+}
+
+/// What only CAP_KILL is needed for runs with only CAP_KILL, and these descriptors.
+pub(crate) fn only_kill(open: &[BorrowedFd<'_>]) -> Result<(), Failure> {
+    use corten_sys::{caps, prctl};
+    secure_no_root()?;
+    let kill = caps::CapSet(1 << 5);
+    caps::set(caps::ThreadCaps { effective: kill, permitted: kill, inheritable: kill }).at(Call::Capset)?;
+    prctl::raise_ambient(5).at(Call::Prctl)?;
+    prctl::set_no_new_privs().at(Call::Prctl)?;
+    open.iter().try_for_each(|fd| keep_open(*fd))
 }
 
 /// Uid 0 gives no capabilities at exec.

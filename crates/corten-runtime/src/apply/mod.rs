@@ -13,13 +13,13 @@
 //! Whatever fails, the child is killed and reaped and the cgroup removed before the error is returned:
 //! with the child its namespaces go, and with those every mount.
 
-mod child;
+pub(crate) mod child;
 mod mounts;
 mod parent;
-mod payload;
+pub(crate) mod payload;
 mod stranger;
-mod target;
-mod wire;
+pub(crate) mod target;
+pub(crate) mod wire;
 mod workshop;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -27,6 +27,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use corten_cgroup::Cgroup;
 use corten_sys::clone::Child;
 
+pub(crate) use mounts::Maker;
+pub(crate) use parent::FsOwner;
 pub use parent::start;
 
 /// What the starter hands to the container.

@@ -52,10 +52,10 @@ struct Starter {
 
 /// Who the parent is for file systems while it makes what the container's root is to own. It keeps its
 /// capabilities, so paths that only the real root may walk are still open to it.
-struct FsOwner;
+pub(crate) struct FsOwner;
 
 impl FsOwner {
-    fn become_one(maps: &IdMaps) -> Result<Option<Self>, CallError> {
+    pub(crate) fn become_one(maps: &IdMaps) -> Result<Option<Self>, CallError> {
         let (Some(uid), Some(gid)) = (maps.host_user(0), maps.host_group(0)) else { return Ok(None) };
         corten_sys::prctl::set_secure_bits(corten_sys::prctl::SECBIT_NO_SETUID_FIXUP)
             .call(|| "prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)")?;

@@ -1,8 +1,9 @@
 //! The last steps before execve(2), in the process that becomes the program.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use corten_sys::exec::StringVector;
 use corten_sys::signal::SignalSet;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -194,7 +195,7 @@ fn working_directory(path: &CStr, create: bool, identity: &mut Identity) -> Resu
 
 /// That the working directory is below the root and not a descriptor of the host's that a link of
 /// procfs led to (CVE-2024-21626).
-fn inside() -> Result<(), Failure> {
+pub(crate) fn inside() -> Result<(), Failure> {
     let mut buffer = [0u8; 4097];
     match corten_sys::cwd::getcwd(&mut buffer).at(Call::Getcwd)?.first() {
         Some(b'/') => Ok(()),
@@ -244,20 +245,25 @@ fn capabilities(caps: Capabilities) -> Result<(), Failure> {
 }
 
 /// Tries the paths in order, as execvp(3) does.
-fn exec(inherited: &Inherited<'_>, args: &corten_sys::exec::StringVector) -> Failure {
+fn exec(inherited: &Inherited<'_>, args: &StringVector) -> Failure {
     let fail = |call, errno| Failure { call, errno };
     corten_sys::signal::reset_ignored();
     if let Err(errno) = corten_sys::fd::close_range_cloexec(3) {
         return fail(Call::CloseRange, errno);
     }
     corten_sys::signal::set_mask(&SignalSet::empty());
+    fail(Call::Execve, execute(&inherited.plan.search_path, args, &inherited.plan.env))
+}
+
+/// Executes the first of the paths that can be; why the last could not.
+pub(crate) fn execute(paths: &[CString], args: &StringVector, env: &StringVector) -> Errno {
     let mut last = Errno::NOENT;
-    for path in &inherited.plan.search_path {
-        match corten_sys::exec::execve(path, args, &inherited.plan.env) {
+    for path in paths {
+        match corten_sys::exec::execve(path, args, env) {
             Errno::NOENT | Errno::NOTDIR => {}
             Errno::ACCESS => last = Errno::ACCESS,
-            errno => return fail(Call::Execve, errno),
+            errno => return errno,
         }
     }
-    fail(Call::Execve, last)
+    last
 }

@@ -25,7 +25,7 @@ pub(super) fn nul(field: &'static str, value: &str) -> SpecError {
     SpecError::Nul { field, value: value.to_owned() }
 }
 
-pub(super) fn c_string(field: &'static str, value: &str) -> Result<CString, SpecError> {
+pub(crate) fn c_string(field: &'static str, value: &str) -> Result<CString, SpecError> {
     CString::new(value).map_err(|_| nul(field, value))
 }
 
@@ -67,7 +67,7 @@ pub(super) fn mount_flags(attributes: u64) -> u64 {
     u64::from(flags.bits()) | symlinks
 }
 
-pub(super) fn overlay_op(overlay: &Overlay) -> Result<OverlayOp, SpecError> {
+pub(crate) fn overlay_op(overlay: &Overlay) -> Result<OverlayOp, SpecError> {
     if overlay.lowers.is_empty() {
         return Err(SpecError::Empty("root.layers"));
     }
@@ -153,15 +153,19 @@ pub(super) fn environment(spec: &Spec) -> Result<(StringVector, bool), SpecError
 /// `PATH`, joined with the program where that is a bare name: what execvp(3) would try, in order.
 pub(super) fn search_path(spec: &Spec) -> Result<Vec<CString>, SpecError> {
     let program = spec.process.args.first().map_or("", String::as_str);
+    search_places(program, spec.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")))
+}
+
+/// Where a program may be, `path` being what the environment has as `PATH`.
+pub(crate) fn search_places(program: &str, path: Option<&str>) -> Result<Vec<CString>, SpecError> {
     if program.is_empty() {
         return Err(SpecError::Empty("process.args[0]"));
     }
     if program.contains('/') {
         return Ok(vec![c_string("process.args", program)?]);
     }
-    let path =
-        spec.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
-    path.split(':')
+    path.unwrap_or(DEFAULT_PATH)
+        .split(':')
         .map(|dir| c_string("process.env", &format!("{}/{program}", if dir.is_empty() { "." } else { dir })))
         .collect()
 }
