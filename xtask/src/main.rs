@@ -7,10 +7,12 @@
 //! | `fmt`, `clippy`, `tidy`, `deny`, `doc` | one check each |
 //! | `test` | all tests, by nextest where it is installed |
 //! | `man [DIRECTORY]` | writes the manual pages, into target/man if none is given |
+//! | `test --host uml [PART]` | those that meet the kernel, or whose names contain PART, on the second host |
 //! | `bench` | benchmarks of `bench/` |
 
 mod man;
 mod tidy;
+mod uml;
 
 use std::process::{Command, ExitCode};
 
@@ -43,7 +45,9 @@ fn main() -> ExitCode {
         Some("clippy") => clippy(),
         Some("tidy") => tidy::check(),
         Some("deny") => deny(),
-        Some("test") => test(),
+        Some("test") => test(&args[1..]),
+        // What `test --host uml` runs in its guests.
+        Some("uml-guest") => uml::guest::run(args.get(1).map(AsRef::as_ref).unwrap_or(std::path::Path::new(""))),
         Some("doc") => doc(),
         Some("man") => man(args.get(1)),
         Some("bench") => run("bash", &["bench/start.sh"]),
@@ -65,7 +69,14 @@ fn ci() -> Result<(), String> {
     tidy::check()?;
     deny()?;
     doc()?;
-    test()
+    test(&[])?;
+    match uml::lacking() {
+        None => uml::test(None),
+        Some(reason) => {
+            eprintln!("skipped: the second host: {reason}");
+            Ok(())
+        }
+    }
 }
 
 /// Runs a program with the terminal's streams; an error names its command line.
@@ -130,7 +141,13 @@ fn man(directory: Option<&String>) -> Result<(), String> {
     Ok(())
 }
 
-fn test() -> Result<(), String> {
+fn test(args: &[String]) -> Result<(), String> {
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => {}
+        ["--host", "uml"] => return uml::test(None),
+        ["--host", "uml", part] => return uml::test(Some(part)),
+        _ => return Err("usage: cargo xtask test [--host uml [PART]]".to_owned()),
+    }
     // Kernel effects are tested by running the real thing, which is built first.
     if has("cargo", &["nextest", "--version"]) {
         run("cargo", &["nextest", "run", "--workspace", "--no-fail-fast"])
