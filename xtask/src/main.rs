@@ -47,7 +47,9 @@ fn main() -> ExitCode {
         Some("deny") => deny(),
         Some("test") => test(&args[1..]),
         // What `test --host uml` runs in its guests.
-        Some("uml-guest") => uml::guest::run(args.get(1).map(AsRef::as_ref).unwrap_or(std::path::Path::new(""))),
+        Some("uml-guest") => {
+            uml::guest::run(args.get(1).map(AsRef::as_ref).unwrap_or(std::path::Path::new("")))
+        }
         Some("doc") => doc(),
         Some("man") => man(args.get(1)),
         Some("bench") => run("bash", &["bench/start.sh"]),

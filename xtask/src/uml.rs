@@ -159,8 +159,7 @@ fn report(units: &[Unit], dir: &Path, ends: &[String], took: Duration) -> Result
     let (mut passed, mut skipped) = (0, BTreeMap::new());
     for (number, unit) in units.iter().enumerate() {
         let file = dir.join(format!("{number}.json"));
-        let Some(result) =
-            fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok())
+        let Some(result) = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok())
         else {
             let taken = dir.join(format!("{number}.taken")).exists();
             let why = if taken { "its guest died while it ran" } else { "no guest came to it" };

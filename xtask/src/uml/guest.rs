@@ -127,7 +127,8 @@ fn skips(said: &str, only: Option<&str>) -> Map<String, Value> {
             test = Some(name);
         }
         // `test NAME ... ` may stand before the first word of a test.
-        let at = if line.starts_with("skipped") { Some(0) } else { line.find("... skipped").map(|at| at + 4) };
+        let at =
+            if line.starts_with("skipped") { Some(0) } else { line.find("... skipped").map(|at| at + 4) };
         if let (Some(test), Some(at)) = (test, at) {
             let reason = line[at..].trim_start_matches("skipped").trim_start_matches(':').trim();
             skips.entry(test).or_insert_with(|| reason.into());
@@ -176,6 +177,7 @@ fn announce(unit: &Value, result: &Value, place: &str) {
         Value::Null if skipped > 0 && skipped == tests => "SKIP",
         Value::Null => "PASS",
         fault => {
+            let fault = fault.as_str().unwrap_or_default();
             let output = result["output"].as_str().unwrap_or_default();
             println!("--- {name}: {fault}\n{output}---");
             "FAIL"
@@ -190,12 +192,14 @@ mod tests {
 
     #[test]
     fn skips_are_told_from_what_libtest_prints() {
-        let single = "\nrunning 1 test\ntest a ... skipped: needs x\nok\n\ntest result: ok. 1 passed; 0 failed";
+        let single =
+            "\nrunning 1 test\ntest a ... skipped: needs x\nok\n\ntest result: ok. 1 passed; 0 failed";
         assert_eq!(skips(single, Some("a"))["a"], "needs x");
         assert_eq!(tests_run(single), 1);
         let single = "running 1 test\nskipped in v2: no pages\ntest a ... ok\n";
         assert_eq!(skips(single, Some("a"))["a"], "in v2: no pages");
-        let many = "successes:\n\n---- m::b stdout ----\nskipped: why\n\n---- c stdout ----\nfine, not skipped\n";
+        let many =
+            "successes:\n\n---- m::b stdout ----\nskipped: why\n\n---- c stdout ----\nfine, not skipped\n";
         assert_eq!(Value::Object(skips(many, None)), json!({ "m::b": "why" }));
     }
 
