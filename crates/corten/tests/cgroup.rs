@@ -41,7 +41,7 @@ fn limits_are_in_the_cgroup() {
     let (files, expected) = if is_v2() {
         (
             "memory.max memory.swap.max memory.low cpu.max cpu.weight pids.max",
-            "33554432\n16777216\n8388608\n50000 100000\n20\n77\n",
+            "33554432\n16777216\n8388608\n50000 100000\n59\n77\n",
         )
     } else {
         (
@@ -136,7 +136,7 @@ fn devices_are_denied_until_they_are_given() {
     let host = need_host!();
     // In the host's user namespace a node can be made: only the cgroup stands before the device.
     let script =
-        "mknod /tmp/node c 1 11; : > /tmp/node && echo open; mknod /tmp/null c 1 3; echo x > /tmp/null";
+        "mknod /tmp/node c 1 11; true > /tmp/node && echo open; mknod /tmp/null c 1 3; echo x > /tmp/null";
     let (code, out, err) = host.sh(&["--userns", "host"], script);
     assert_eq!((code, out.as_str()), (0, ""), "{err}");
     assert!(err.contains("/tmp/node: Operation not permitted"), "{err}");
@@ -146,7 +146,7 @@ fn devices_are_denied_until_they_are_given() {
     assert!(code != 0 && err.contains("/tmp/node"), "may be written, not read: {code} {err}");
     // A device by its flag, in the container's own user namespace.
     let device = ["--device", "/dev/kmsg:/dev/log-of-the-kernel:w"];
-    let script = "n=/dev/log-of-the-kernel; : > $n && echo open; cat $n";
+    let script = "n=/dev/log-of-the-kernel; true > $n && echo open; cat $n";
     let (code, out, err) = host.sh(&device, script);
     assert_eq!(out, "open\n", "{err}");
     assert!(code != 0 && err.contains("Operation not permitted"), "{code} {err}");
@@ -285,7 +285,7 @@ fn on_v2_it_is_born_in_its_cgroup() {
     let trace = host.path("trace");
     let run = host.command(&["run", "--rm", "busybox", "true"]);
     let status = std::process::Command::new("strace")
-        .args(["-f", "-e", "trace=clone3,openat,write", "-o"])
+        .args(["-f", "-e", "trace=clone3,open,openat", "-o"])
         .arg(&trace)
         .arg(run.get_program())
         .args(run.get_args())
@@ -294,6 +294,6 @@ fn on_v2_it_is_born_in_its_cgroup() {
     assert!(status.success());
     let calls = std::fs::read_to_string(&trace).unwrap();
     assert!(calls.contains("CLONE_INTO_CGROUP"), "{calls}");
-    assert!(calls.contains("pids.max") || calls.contains("cgroup.controllers"), "{calls}");
+    assert!(calls.contains("cgroup.controllers"), "what is opened can be seen: {calls}");
     assert!(!calls.contains("cgroup.procs"), "{calls}");
 }

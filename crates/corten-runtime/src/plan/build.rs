@@ -31,7 +31,7 @@ pub fn build(spec: Spec, layout: Option<&Layout>) -> Result<Plan, StartError> {
         }
         _ => None,
     };
-    let view = View::of(cgroup.as_ref(), layout)?;
+    let view = View::of(cgroup.as_ref(), layout, &spec.namespaces.cgroup)?;
     let mut builder = Builder { ops: Vec::with_capacity(64), slots: 0 };
     builder.namespaces(&spec, cgroup, &view);
     let mut places = Vec::new();
@@ -52,18 +52,33 @@ pub fn build(spec: Spec, layout: Option<&Layout>) -> Result<Plan, StartError> {
 struct View {
     /// Pure v2: one tree, and the namespace can be made with the clone.
     unified: bool,
+    /// The container mounts it: what the namespace shows, so only who owns the namespace may.
+    mounted_inside: bool,
+    /// With the host's cgroup namespace each from its root, where /proc/self/cgroup begins.
     members: Vec<Member>,
     /// What its first process joins by itself.
     join_files: Vec<CString>,
 }
 
 impl View {
-    fn of(plan: Option<&corten_cgroup::Plan>, layout: Option<&Layout>) -> Result<Self, SpecError> {
+    fn of(
+        plan: Option<&corten_cgroup::Plan>,
+        layout: Option<&Layout>,
+        namespace: &Namespace,
+    ) -> Result<Self, SpecError> {
         let unified = layout.is_some_and(Layout::cgroup_namespace_at_clone);
-        let members = plan.map_or_else(Vec::new, |plan| plan.members.clone());
+        let whole = *namespace == Namespace::Host;
+        let mut members = plan.map_or_else(Vec::new, |plan| plan.members.clone());
+        for member in members.iter_mut().filter(|_| whole) {
+            member.dir.clone_from(&member.mount);
+        }
+        let mounted_inside = match unified {
+            true => !whole || members.is_empty(),
+            false => *namespace == Namespace::New,
+        };
         let files = plan.map_or_else(Vec::new, corten_cgroup::Plan::join_files);
         let join_files = files.iter().map(|file| c_dir("cgroup", file)).collect::<Result<_, _>>()?;
-        Ok(Self { unified, members, join_files })
+        Ok(Self { unified, mounted_inside, members, join_files })
     }
 
     /// The directory of a hierarchy, as the host calls it.
@@ -153,9 +168,7 @@ impl Builder {
             let attributes = mount.attributes;
             let place = match &mount.source {
                 MountSource::Filesystem { .. } => Place::Inside,
-                MountSource::Cgroup if view.unified || spec.namespaces.cgroup == Namespace::New => {
-                    Place::Inside
-                }
+                MountSource::Cgroup if view.mounted_inside => Place::Inside,
                 MountSource::Cgroup => {
                     let first = Slot(self.slots);
                     for member in &view.members {
@@ -229,7 +242,7 @@ impl Builder {
                     flags: mount_flags(mount.attributes),
                     options: CString::default(),
                 }),
-                (MountSource::Cgroup, place) => {
+                (MountSource::Cgroup, place) if !view.unified => {
                     let first = if let Place::Slot(first) = place { Some(first) } else { None };
                     self.cgroup_v1(&mount.target, target, mount.attributes, view, first)?;
                 }
@@ -237,7 +250,7 @@ impl Builder {
                     console |= matches!(source, MountSource::Dev(dev) if dev.console);
                     let directory = match source {
                         MountSource::File { .. } => Some(false),
-                        MountSource::Dev(_) | MountSource::Overlay(_) => Some(true),
+                        MountSource::Dev(_) | MountSource::Overlay(_) | MountSource::Cgroup => Some(true),
                         _ => None,
                     };
                     self.push(Op::Attach { slot, target, directory });
