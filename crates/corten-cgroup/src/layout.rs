@@ -152,6 +152,11 @@ impl Layout {
         self.v1.iter().chain(&self.unified)
     }
 
+    /// Which world limits are in.
+    pub(crate) fn unified_or_v1(&self) -> Version {
+        if self.kind == Kind::V2 { Version::V2 } else { Version::V1 }
+    }
+
     /// Every controller of the host, wherever it is.
     pub fn controllers(&self) -> Controllers {
         self.hierarchies().fold(Controllers::NONE, |all, h| all.union(h.controllers))

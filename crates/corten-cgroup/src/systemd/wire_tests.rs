@@ -70,24 +70,31 @@ fn a_length_is_bounded_before_anything_is_read() {
 
 fn message() -> impl Strategy<Value = Message> {
     let name = || "[a-z./]{0,20}";
-    (1..5u8, any::<u32>(), any::<u32>(), [name(), name(), name(), name(), name(), name()], "[su]{0,9}").prop_map(
-        |(kind, serial, reply_serial, [path, interface, member, error_name, destination, sender], signature)| {
-            Message {
+    (1..5u8, any::<u32>(), any::<u32>(), [name(), name(), name(), name(), name(), name()], "[su]{0,9}")
+        .prop_map(
+            |(
                 kind,
                 serial,
                 reply_serial,
-                path,
-                interface,
-                member,
-                error_name,
-                destination,
-                sender,
+                [path, interface, member, error_name, destination, sender],
                 signature,
-                body: vec![1, 2, 3],
-                big_endian: false,
-            }
-        },
-    )
+            )| {
+                Message {
+                    kind,
+                    serial,
+                    reply_serial,
+                    path,
+                    interface,
+                    member,
+                    error_name,
+                    destination,
+                    sender,
+                    signature,
+                    body: vec![1, 2, 3],
+                    big_endian: false,
+                }
+            },
+        )
 }
 
 proptest! {
