@@ -13,7 +13,7 @@ use crate::controller::{Controller, Controllers};
 use crate::devices::DevicePolicy;
 use crate::error::{Call, Error, Result};
 use crate::file;
-use crate::layout::{Kind, Layout, Position, Version};
+use crate::layout::{Layout, Position, Version};
 use crate::path::CgroupPath;
 use crate::plan::{CgroupOp, Member, Plan, device_ops};
 use crate::resources::{Resources, given};
@@ -65,16 +65,17 @@ impl Cgroup {
 
     /// Makes what was planned around a process that is there already, as systemd needs it. If it fails,
     /// nothing is left of it, nor of the process.
-    pub fn carry_out_around(plan: Plan, layout: &Layout, pid: i32) -> Result<Cgroup> {
-        let Some((scope, start)) = plan.scope else {
-            let cgroup = Cgroup::carry_out(plan)?;
+    pub fn carry_out_around(plan: Plan, pid: i32) -> Result<Cgroup> {
+        let Plan { path, members, scope, ops } = plan;
+        let Some((scope, start)) = scope.map(|both| *both) else {
+            let cgroup = Cgroup::carry_out(Plan { path, members, scope: None, ops })?;
             return cgroup.attach(pid).map(|()| cgroup);
         };
-        let cgroup = Cgroup::from_members(plan.path, plan.members).of_scope(scope.clone());
+        let cgroup = Cgroup::from_members(path, members).of_scope(scope.clone());
         let made = scope
-            .start(layout, pid, &start)
-            .and_then(|()| apply(&plan.ops))
-            .and_then(|()| if layout.kind == Kind::V2 { Ok(()) } else { cgroup.attach(pid) });
+            .start(pid, &start)
+            .and_then(|()| apply(&ops))
+            .and_then(|()| if start.leaves_some_to_us() { cgroup.attach(pid) } else { Ok(()) });
         match made {
             Ok(()) => Ok(cgroup),
             Err(error) => {
@@ -195,7 +196,7 @@ impl Cgroup {
         let resources = &self.with_present_values(resources)?;
         let plan = Plan::update(layout, &self.path, &self.members, resources)?;
         if let Some(scope) = &self.scope {
-            let version = layout.unified_or_v1();
+            let version = layout.limits_version();
             scope.set(crate::systemd::properties::limits(resources, version)?)?;
         }
         apply(&plan.ops)?;

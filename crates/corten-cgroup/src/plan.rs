@@ -19,7 +19,7 @@ use crate::layout::{Hierarchy, Kind, Layout, Version};
 use crate::limits::{self, Absent, Setting};
 use crate::path::CgroupPath;
 use crate::resources::Resources;
-use crate::systemd::{self, Scope, Start};
+use crate::systemd::{Scope, Start};
 
 /// Joined on v1 whatever is asked.
 const V1_BASE: Controllers = Controllers::NONE
@@ -89,7 +89,7 @@ pub struct Plan {
     pub path: CgroupPath,
     pub members: Vec<Member>,
     /// What systemd is asked for before the steps.
-    pub(crate) scope: Option<(Scope, Start)>,
+    pub(crate) scope: Option<Box<(Scope, Start)>>,
     pub ops: Vec<CgroupOp>,
 }
 
@@ -113,9 +113,8 @@ impl Plan {
         resources.validate()?;
         let path = scope.path()?;
         let members = members(layout, &path, resources)?;
-        let version = layout.unified_or_v1();
-        let start = Start { limits: systemd::properties::limits(resources, version)?, version };
-        let mut plan = Plan { path, members, scope: Some((scope, start)), ops: Vec::new() };
+        let start = Start::new(layout, resources)?;
+        let mut plan = Plan { path, members, scope: Some(Box::new((scope, start))), ops: Vec::new() };
         let required = plan.required(resources)?;
         plan.ops = plan.members.iter().flat_map(|m| joined(m, layout.kind, &plan.path, &required)).collect();
         plan.push_limits(resources)?;
@@ -170,7 +169,12 @@ impl Plan {
     /// Whoever writes another's number into `cgroup.procs` waits until no process of the machine is in the
     /// middle of a fork or exit, 8 to 15 ms on an idle machine; a thread that moves itself does not (Linux
     /// 5.5). A process with one thread is moved as a whole.
+    ///
+    /// None for a scope, which is not there yet when the thread begins: it is moved.
     pub fn join_files(&self) -> Vec<PathBuf> {
+        if self.scope.is_some() {
+            return Vec::new();
+        }
         let v1 = self.members.iter().filter(|m| m.version == Version::V1);
         v1.map(|m| m.dir.join("tasks")).collect()
     }
@@ -324,7 +328,7 @@ fn missing(controller: Controller, field: &'static str, place: &str) -> Error {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((scope, start)) = &self.scope {
+        if let Some((scope, start)) = self.scope.as_deref() {
             start.shell(scope, &self.members, f)?;
         }
         self.ops.iter().try_for_each(|op| writeln!(f, "{op}"))

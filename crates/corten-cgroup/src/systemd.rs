@@ -30,13 +30,14 @@ use serde::{Deserialize, Serialize};
 use self::bus::Bus;
 pub use self::fault::BusFault;
 use self::properties::{Mapped, Property};
-pub use self::unit::{ScopeName, SliceName};
+pub use self::unit::{NameError, ScopeName, SliceName};
 use self::value::Value;
 use self::wire::{Message, Writer};
 use crate::error::{Error, Result};
-use crate::layout::{Layout, Position, Version};
+use crate::layout::{Hierarchy, Layout, Position, Version};
 use crate::path::CgroupPath;
 use crate::plan::Member;
+use crate::resources::Resources;
 use crate::wait::Deadline;
 
 /// Where the system's bus is if nobody says otherwise (DBUS_SYSTEM_BUS_ADDRESS).
@@ -79,9 +80,15 @@ impl Systemd {
 
     /// The scope of the container `id`, in `slice`.
     pub fn scope(&self, slice: &str, id: &str) -> Result<Scope> {
-        let made = || Ok((ScopeName::new(&format!("corten-{id}.scope"))?, SliceName::new(slice)?));
-        let (name, slice) = made().map_err(|fault| self.failed(fault))?;
-        Ok(Scope { systemd: self.clone(), name, slice })
+        let name = ScopeName::new(&format!("corten-{id}.scope"))?;
+        Ok(Scope { systemd: self.clone(), name, slice: SliceName::new(slice)? })
+    }
+
+    /// The scope whose cgroup this is, as [`Scope::path`] has given it.
+    pub fn scope_at(&self, path: &CgroupPath) -> Result<Scope> {
+        let parent = path.parent();
+        let slice = parent.as_ref().map_or("-.slice", CgroupPath::name);
+        Ok(Scope { systemd: self.clone(), name: ScopeName::new(path.name())?, slice: SliceName::new(slice)? })
     }
 
     fn failed(&self, fault: BusFault) -> Error {
@@ -96,9 +103,9 @@ impl Scope {
     }
 
     /// Has systemd make it around `pid`, and sees to it that the kernel says so too.
-    pub(crate) fn start(&self, layout: &Layout, pid: i32, start: &Start) -> Result<()> {
+    pub(crate) fn start(&self, pid: i32, start: &Start) -> Result<()> {
         self.ask_to_start(pid, start).map_err(|fault| self.systemd.failed(fault))?;
-        self.check_place(layout, pid)
+        self.check_place(&start.tracked, pid)
     }
 
     fn ask_to_start(&self, pid: i32, start: &Start) -> Result<(), BusFault> {
@@ -141,13 +148,9 @@ impl Scope {
         }
     }
 
-    fn check_place(&self, layout: &Layout, pid: i32) -> Result<()> {
+    fn check_place(&self, tracked: &Hierarchy, pid: i32) -> Result<()> {
         let wanted = self.path()?;
-        let position = Position::of(pid)?;
-        // systemd counts processes in cgroup2, or in the v1 hierarchy that has its name.
-        let own = layout.v1.iter().find(|h| h.name.as_deref() == Some("systemd"));
-        let Some(hierarchy) = own.or(layout.unified.as_ref()) else { return Err(Error::NotMounted) };
-        match position.in_hierarchy(hierarchy) {
+        match Position::of(pid)?.in_hierarchy(tracked) {
             Some(found) if found == wanted => Ok(()),
             found => Err(self.systemd.failed(BusFault::Elsewhere {
                 unit: self.name.as_str().to_owned(),
@@ -179,9 +182,12 @@ impl Scope {
     }
 
     /// Has systemd forget it. One that it has forgotten already, as it does with an empty one, is no
-    /// error.
+    /// error; and where no bus runs any more there is nobody to forget it.
     pub(crate) fn stop(&self) -> Result<()> {
-        self.ask_to_stop().map_err(|fault| self.systemd.failed(fault))
+        match self.ask_to_stop() {
+            Err(fault) if fault.is_nobody() => Ok(()),
+            other => other.map_err(|fault| self.systemd.failed(fault)),
+        }
     }
 
     fn ask_to_stop(&self) -> Result<(), BusFault> {
@@ -226,11 +232,30 @@ fn version(bus: &mut Bus) -> Result<u32, BusFault> {
 /// What a plan has to say to systemd. Its Display is shell.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Start {
-    pub(crate) limits: Mapped,
-    pub(crate) version: Version,
+    limits: Mapped,
+    version: Version,
+    /// Where systemd counts processes.
+    tracked: Hierarchy,
 }
 
 impl Start {
+    pub(crate) fn new(layout: &Layout, resources: &Resources) -> Result<Start> {
+        let version = layout.limits_version();
+        let limits = properties::limits(resources, version)?;
+        // In cgroup2, or in the v1 hierarchy that has its name.
+        let own = layout.v1.iter().find(|h| h.name.as_deref() == Some("systemd"));
+        let tracked = own.or(layout.unified.as_ref()).ok_or(Error::Unsupported {
+            field: "systemd",
+            why: "neither cgroup2 nor a hierarchy `name=systemd` is mounted",
+        })?;
+        Ok(Start { limits, version, tracked: tracked.clone() })
+    }
+
+    /// Whether the other hierarchies are ours to join.
+    pub(crate) fn leaves_some_to_us(&self) -> bool {
+        self.version == Version::V1
+    }
+
     fn properties(
         &self,
         scope: &Scope,

@@ -5,6 +5,7 @@ mod fake_systemd;
 mod support;
 
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use corten_cgroup::resources::{Cpu, Memory, Pids};
@@ -15,8 +16,12 @@ use corten_cgroup::{
 use fake_systemd::{Any, FakeSystemd, Trick};
 use support::layouts;
 
-/// A slice that is not the machine's.
-const SLICE: &str = "cortentest-deep.slice";
+/// A slice that is neither the machine's nor another test's.
+fn slice() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("cortentest{}x{number}-deep.slice", std::process::id())
+}
 
 fn fake(layout: &Layout, trick: Trick) -> FakeSystemd {
     let hierarchies = layout.hierarchies();
@@ -32,8 +37,7 @@ fn fake(layout: &Layout, trick: Trick) -> FakeSystemd {
 }
 
 fn scope(fake: &FakeSystemd) -> Scope {
-    let id = format!("{}-{:?}", std::process::id(), std::thread::current().id()).replace(['(', ')'], "");
-    Systemd { bus: fake.address.clone(), user: None }.scope(SLICE, &id).unwrap()
+    Systemd { bus: fake.address.clone(), user: None }.scope(&slice(), "0123abcd").unwrap()
 }
 
 struct Payload(Child);
@@ -60,10 +64,11 @@ impl Drop for Payload {
     }
 }
 
-fn remove_slices(layout: &Layout) {
+fn remove_slices(layout: &Layout, scope: &Scope) {
+    let deep = scope.path().unwrap().parent().unwrap();
     for h in layout.hierarchies() {
-        for dir in ["cortentest.slice/cortentest-deep.slice", "cortentest.slice"] {
-            let _not_there = std::fs::remove_dir(h.mount.join(dir));
+        for slice in [deep.clone(), deep.parent().unwrap()] {
+            let _not_there = std::fs::remove_dir(slice.below(&h.mount));
         }
     }
 }
@@ -73,7 +78,7 @@ fn assert_nothing_left(layout: &Layout, scope: &Scope) {
         let dir = scope.path().unwrap().below(&h.mount);
         assert!(!dir.exists(), "{} is left", dir.display());
     }
-    remove_slices(layout);
+    remove_slices(layout, scope);
 }
 
 /// What this layout can limit.
@@ -102,10 +107,11 @@ fn a_scope_is_made_limited_changed_and_removed() {
         for trick in [Trick::None, Trick::SignalFirst, Trick::Flood, Trick::Forgets] {
             let fake = fake(&layout, trick);
             let scope = scope(&fake);
+            assert_eq!(scope.systemd.scope_at(&scope.path().unwrap()).unwrap(), scope);
             let payload = Payload::new();
             let plan = Plan::in_scope(&layout, scope.clone(), &limits(&layout)).unwrap();
             assert!(plan.needs_process());
-            let mut cgroup = Cgroup::carry_out_around(plan, &layout, payload.pid()).unwrap();
+            let mut cgroup = Cgroup::carry_out_around(plan, payload.pid()).unwrap();
             assert_eq!(cgroup.driver(), Driver::Systemd);
             let wanted = format!(":/{}", scope.path().unwrap());
             assert!(payload.cgroups().lines().any(|line| line.ends_with(&wanted)), "{}", payload.cgroups());
@@ -119,7 +125,7 @@ fn a_scope_is_made_limited_changed_and_removed() {
             let has = |name: &str, kind: &str, value: Any| {
                 assert_eq!(properties.get(name), Some(&(kind.to_owned(), value)), "{world}: {name}");
             };
-            has("Slice", "s", Any::Text(SLICE.into()));
+            has("Slice", "s", Any::Text(scope.slice.as_str().into()));
             has("Delegate", "b", Any::Number(1));
             has("PIDs", "au", Any::List(vec![Any::Number(payload.pid() as u64)]));
             has("DefaultDependencies", "b", Any::Number(0));
@@ -169,7 +175,7 @@ fn devices_are_told_to_systemd_too() {
         let resources = Resources { devices: rules, ..Resources::default() };
         let payload = Payload::new();
         let plan = Plan::in_scope(&layout, scope.clone(), &resources).unwrap();
-        let cgroup = Cgroup::carry_out_around(plan, &layout, payload.pid()).unwrap();
+        let cgroup = Cgroup::carry_out_around(plan, payload.pid()).unwrap();
         let properties = fake.call("StartTransientUnit").properties();
         assert_eq!(properties["DevicePolicy"].1, Any::Text("strict".into()), "{world}");
         let pair = vec![Any::Text("/dev/char/1:3".into()), Any::Text("rw".into())];
@@ -200,7 +206,7 @@ fn what_lies_or_fails_ends_the_start() {
             let scope = scope(&fake);
             let payload = Payload::new();
             let plan = Plan::in_scope(&layout, scope.clone(), &limits(&layout)).unwrap();
-            let error = Cgroup::carry_out_around(plan, &layout, payload.pid()).unwrap_err();
+            let error = Cgroup::carry_out_around(plan, payload.pid()).unwrap_err();
             let text = error.to_string();
             assert!(text.starts_with(&format!("systemd at {}: ", fake.address)), "{world} {trick:?}: {text}");
             assert!(text.contains(expected), "{world} {trick:?}: {text}");
@@ -213,11 +219,12 @@ fn what_lies_or_fails_ends_the_start() {
 fn nobody_there_is_told_with_the_way_out() {
     let Some((_, layout)) = layouts().into_iter().next() else { return };
     let systemd = Systemd { bus: "unix:path=/nonexistent/bus".into(), user: None };
-    let plan = Plan::in_scope(&layout, systemd.scope(SLICE, "x").unwrap(), &limits(&layout)).unwrap();
-    let error = Cgroup::carry_out_around(plan, &layout, Payload::new().pid()).unwrap_err();
+    let scope = systemd.scope(&slice(), "x").unwrap();
+    let plan = Plan::in_scope(&layout, scope.clone(), &limits(&layout)).unwrap();
+    let error = Cgroup::carry_out_around(plan, Payload::new().pid()).unwrap_err();
     assert_eq!(error.to_string(), "systemd at unix:path=/nonexistent/bus: connect() = ENOENT");
     assert_eq!(error.hint().as_deref(), Some("no D-Bus runs there; use `--cgroup-manager cgroupfs`"));
-    remove_slices(&layout);
+    assert_nothing_left(&layout, &scope);
 }
 
 /// The reference implementation as the judge of what we send: it closes the connection of who sends a
@@ -258,11 +265,12 @@ fn dbus_daemon_understands_us() {
         minor: None,
         access: "rw".parse().unwrap(),
     }];
-    let plan = Plan::in_scope(&layout, systemd.scope(SLICE, "x").unwrap(), &resources).unwrap();
-    let error = Cgroup::carry_out_around(plan, &layout, Payload::new().pid()).unwrap_err();
+    let scope = systemd.scope(&slice(), "x").unwrap();
+    let plan = Plan::in_scope(&layout, scope.clone(), &resources).unwrap();
+    let error = Cgroup::carry_out_around(plan, Payload::new().pid()).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("org.freedesktop.DBus.Error.ServiceUnknown"), "{text}");
     assert!(error.hint().unwrap().contains("systemd is not this machine's init"), "{error:?}");
     drop(daemon);
-    remove_slices(&layout);
+    assert_nothing_left(&layout, &scope);
 }

@@ -39,9 +39,6 @@ pub enum BusFault {
     /// systemd said that it is done, and the process is in another cgroup.
     #[error("{unit} is there, but process {pid} is in cgroup {} and not in {wanted}", shown(found))]
     Elsewhere { unit: String, pid: i32, wanted: String, found: String },
-    /// A name that systemd would not take.
-    #[error("{name:?} is no name of a {kind}: {why}")]
-    Name { kind: &'static str, name: String, why: &'static str },
 }
 
 impl BusFault {
@@ -50,11 +47,15 @@ impl BusFault {
         matches!(self, BusFault::Refused { name, .. } if name == error_name)
     }
 
+    /// Whether nobody listens at the address.
+    pub(crate) fn is_nobody(&self) -> bool {
+        let nobody = |errno: &Errno| matches!(*errno, Errno::NOENT | Errno::CONNREFUSED);
+        matches!(self, BusFault::Call { call: "connect()", errno } if nobody(errno))
+    }
+
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
-            BusFault::Call { errno: Errno::NOENT | Errno::CONNREFUSED, .. } => {
-                Some("no D-Bus runs there; use `--cgroup-manager cgroupfs`")
-            }
+            nobody if nobody.is_nobody() => Some("no D-Bus runs there; use `--cgroup-manager cgroupfs`"),
             BusFault::Refused { name, .. } if name == "org.freedesktop.DBus.Error.ServiceUnknown" => {
                 Some("systemd is not this machine's init; use `--cgroup-manager cgroupfs`")
             }

@@ -3,8 +3,16 @@
 //! A slice's name is its path: `a-b.slice` is in `a.slice`, and its cgroup is `a.slice/a-b.slice`.
 //! Source: systemd.unit(5), systemd.slice(5); src/basic/unit-name.c of systemd.
 
-use super::fault::BusFault;
 use crate::path::CgroupPath;
+
+/// A name that systemd would not take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is no name of a {kind}: {why}")]
+pub struct NameError {
+    pub kind: &'static str,
+    pub name: String,
+    pub why: &'static str,
+}
 
 /// UNIT_NAME_MAX
 const MAX_NAME: usize = 255;
@@ -19,8 +27,8 @@ pub struct SliceName(String);
 
 impl ScopeName {
     /// `corten-ID.scope`
-    pub fn new(name: &str) -> Result<ScopeName, BusFault> {
-        let refuse = |why| BusFault::Name { kind: "scope", name: name.to_owned(), why };
+    pub fn new(name: &str) -> Result<ScopeName, NameError> {
+        let refuse = |why| NameError { kind: "scope", name: name.to_owned(), why };
         let stem = name.strip_suffix(".scope").ok_or_else(|| refuse("it must end with .scope"))?;
         check(stem, name).map_err(refuse)?;
         Ok(ScopeName(name.to_owned()))
@@ -33,8 +41,8 @@ impl ScopeName {
 
 impl SliceName {
     /// A `--cgroup-parent` for systemd.
-    pub fn new(name: &str) -> Result<SliceName, BusFault> {
-        let refuse = |why| BusFault::Name { kind: "slice", name: name.to_owned(), why };
+    pub fn new(name: &str) -> Result<SliceName, NameError> {
+        let refuse = |why| NameError { kind: "slice", name: name.to_owned(), why };
         let stem = name.strip_suffix(".slice").ok_or_else(|| refuse("it must end with .slice"))?;
         check(stem, name).map_err(refuse)?;
         // The root slice is `-` alone; else each dash stands between two names.

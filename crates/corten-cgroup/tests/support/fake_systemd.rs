@@ -280,17 +280,11 @@ impl Connection {
     fn make_scope(&self, args: &[Any]) {
         let call = Called { member: String::new(), args: args.to_vec() };
         let properties = call.properties();
-        let slice = properties["Slice"].1.text().trim_end_matches(".slice").to_owned();
-        let mut path = PathBuf::new();
-        for (at, _) in slice.match_indices('-').chain([(slice.len(), "")]) {
-            path.push(format!("{}.slice", &slice[..at]));
-        }
-        let slices: Vec<PathBuf> =
-            path.ancestors().filter(|p| !p.as_os_str().is_empty()).map(Into::into).collect();
-        path.push(args[0].text());
+        let slices = slices(properties["Slice"].1.text());
+        let path = slices.last().unwrap().join(args[0].text());
         for (mount, hand_down) in &self.hierarchies {
             std::fs::create_dir_all(mount.join(&path)).unwrap();
-            let above = slices.iter().rev().map(|slice| mount.join(slice));
+            let above = slices.iter().map(|slice| mount.join(slice));
             for dir in std::iter::once(mount.clone()).chain(above).filter(|_| *hand_down) {
                 let available = std::fs::read_to_string(dir.join("cgroup.controllers")).unwrap();
                 for controller in available.split_whitespace() {
@@ -304,16 +298,14 @@ impl Connection {
         }
     }
 
-    /// Where it is, in whatever slice; systemd goes by what it remembers.
+    /// From the slice that it was started in.
     fn remove_scope(&self, unit: &str) {
+        let calls = self.calls.lock().unwrap().clone();
+        let started = |call: &&Called| call.member == "StartTransientUnit" && call.args[0].text() == unit;
+        let Some(started) = calls.iter().find(started) else { return };
+        let path = slices(started.properties()["Slice"].1.text()).pop().unwrap().join(unit);
         for (mount, _) in &self.hierarchies {
-            let mut open = vec![mount.clone()];
-            while let Some(dir) = open.pop() {
-                let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
-                let slices = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".slice"));
-                open.extend(slices.map(|entry| entry.path()));
-                let _not_here = std::fs::remove_dir(dir.join(unit));
-            }
+            let _not_here = std::fs::remove_dir(mount.join(&path));
         }
     }
 
@@ -366,6 +358,18 @@ impl Connection {
         bytes.extend(body);
         self.write(&bytes)
     }
+}
+
+/// `a-b.slice`: `a.slice`, `a.slice/a-b.slice`.
+fn slices(name: &str) -> Vec<PathBuf> {
+    let stem = name.trim_end_matches(".slice");
+    let mut path = PathBuf::new();
+    let ends = stem.match_indices('-').map(|(at, _)| at).chain([stem.len()]);
+    ends.map(|end| {
+        path.push(format!("{}.slice", &stem[..end]));
+        path.clone()
+    })
+    .collect()
 }
 
 fn string(text: &str) -> Vec<u8> {

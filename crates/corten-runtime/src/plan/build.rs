@@ -26,9 +26,10 @@ use crate::spec::{MountSource, Namespace, RootSource, Spec, User, UserNamespace}
 /// [`StartError::Spec`] names the field that cannot be carried out, [`StartError::Cgroup`] the limit.
 pub fn build(spec: Spec, layout: Option<&Layout>) -> Result<Plan, StartError> {
     let cgroup = match (&spec.cgroup, layout) {
-        (Some(wanted), Some(layout)) => {
-            Some(corten_cgroup::Plan::new(layout, &wanted.path, &wanted.resources)?)
-        }
+        (Some(wanted), Some(layout)) => Some(match &wanted.scope {
+            Some(scope) => corten_cgroup::Plan::in_scope(layout, scope.clone(), &wanted.resources)?,
+            None => corten_cgroup::Plan::new(layout, &wanted.path, &wanted.resources)?,
+        }),
         _ => None,
     };
     let view = View::of(cgroup.as_ref(), layout, &spec.namespaces.cgroup)?;
@@ -50,8 +51,12 @@ pub fn build(spec: Spec, layout: Option<&Layout>) -> Result<Plan, StartError> {
 
 /// The container's cgroup as it looks below its /sys/fs/cgroup.
 struct View {
-    /// Pure v2: one tree, and the namespace can be made with the clone.
+    /// Pure v2: one tree.
     unified: bool,
+    /// The cgroup namespace can be made with the clone: the cgroup is there before the process.
+    at_clone: bool,
+    /// systemd makes the cgroup around the process.
+    around: bool,
     /// The container mounts it: what the namespace shows, so only who owns the namespace may.
     mounted_inside: bool,
     /// With the host's cgroup namespace each from its root, where /proc/self/cgroup begins.
@@ -78,7 +83,8 @@ impl View {
         };
         let files = plan.map_or_else(Vec::new, corten_cgroup::Plan::join_files);
         let join_files = files.iter().map(|file| c_dir("cgroup", file)).collect::<Result<_, _>>()?;
-        Ok(Self { unified, mounted_inside, members, join_files })
+        let around = plan.is_some_and(corten_cgroup::Plan::needs_process);
+        Ok(Self { unified, at_clone: unified && !around, around, mounted_inside, members, join_files })
     }
 
     /// The directory of a hierarchy, as the host calls it.
@@ -113,7 +119,11 @@ impl Builder {
     }
 
     fn namespaces(&mut self, spec: &Spec, cgroup: Option<corten_cgroup::Plan>, view: &View) {
-        self.ops.extend(cgroup.map(Op::Cgroup));
+        let (before, after) = match cgroup {
+            Some(plan) if view.around => (None, Some(plan)),
+            other => (other, None),
+        };
+        self.ops.extend(before.map(Op::Cgroup));
         let mut clone = CloneOp { namespaces: CLONE_NEWNS as u64, join: Vec::new(), time_offsets: None };
         let table: [(&'static str, i32, &Namespace); 5] = [
             ("pid", CLONE_NEWPID, &spec.namespaces.pid),
@@ -130,8 +140,9 @@ impl Builder {
         for (name, bit, namespace) in table {
             match namespace {
                 Namespace::Host => {}
-                // On v1 it must be made after the move into the cgroups; on v2 CLONE_INTO_CGROUP comes first.
-                Namespace::New if bit == CLONE_NEWCGROUP && !view.unified => {}
+                // On v1, and with systemd, it must be made after the move into the cgroups; on v2
+                // CLONE_INTO_CGROUP comes first.
+                Namespace::New if bit == CLONE_NEWCGROUP && !view.at_clone => {}
                 Namespace::New => clone.namespaces |= bit as u64,
                 Namespace::Join(path) => clone.join.push((name, bit, path.clone())),
             }
@@ -141,6 +152,7 @@ impl Builder {
             clone.time_offsets = Some(time_offsets(offsets));
         }
         self.push(Op::Clone(clone));
+        self.ops.extend(after.map(Op::Cgroup));
         if let UserNamespace::New(maps) = &spec.namespaces.user {
             self.push(Op::IdMap(maps.clone()));
         }
@@ -216,8 +228,8 @@ impl Builder {
         if !view.join_files.is_empty() {
             self.push(Op::JoinCgroup { files: view.join_files.clone() });
         }
-        if spec.namespaces.cgroup == Namespace::New && !view.unified {
-            self.push(Op::UnshareCgroup);
+        if spec.namespaces.cgroup == Namespace::New && !view.at_clone {
+            self.push(Op::UnshareCgroup { after_parent: view.around });
         }
         self.push(Op::PrivateMounts);
         let at = c_dir("run_dir", &spec.run_dir)?;
