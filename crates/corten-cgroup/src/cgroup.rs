@@ -64,7 +64,7 @@ impl Cgroup {
     }
 
     /// Makes what was planned around a process that is there already, as systemd needs it. If it fails,
-    /// nothing is left of it, nor of the process.
+    /// nothing is left of it, and the process may have been killed.
     pub fn carry_out_around(plan: Plan, pid: i32) -> Result<Cgroup> {
         let Plan { path, members, scope, ops } = plan;
         let Some((scope, start)) = scope.map(|both| *both) else {
@@ -72,8 +72,10 @@ impl Cgroup {
             return cgroup.attach(pid).map(|()| cgroup);
         };
         let cgroup = Cgroup::from_members(path, members).of_scope(scope.clone());
+        // Until systemd has taken the job, a cgroup of that name is another's.
+        let job = scope.ask_to_start(pid, &start)?;
         let made = scope
-            .start(pid, &start)
+            .wait_for_start(job, pid, &start)
             .and_then(|()| apply(&ops))
             .and_then(|()| if start.leaves_some_to_us() { cgroup.attach(pid) } else { Ok(()) });
         match made {

@@ -72,6 +72,13 @@ pub struct Scope {
     pub slice: SliceName,
 }
 
+/// A job that systemd has taken.
+#[derive(Debug)]
+pub(crate) struct Job {
+    bus: Bus,
+    taken: Message,
+}
+
 impl Systemd {
     /// The slice that containers are in if none is named: as Docker and podman have it.
     pub fn default_slice(&self) -> &'static str {
@@ -102,25 +109,29 @@ impl Scope {
         Ok(unit::cgroup_of(&self.slice, &self.name, self.systemd.user)?)
     }
 
-    /// Has systemd make it around `pid`, and sees to it that the kernel says so too.
-    pub(crate) fn start(&self, pid: i32, start: &Start) -> Result<()> {
-        self.ask_to_start(pid, start).map_err(|fault| self.systemd.failed(fault))?;
-        self.check_place(&start.tracked, pid)
+    /// Asks systemd to make it around `pid`.
+    pub(crate) fn ask_to_start(&self, pid: i32, start: &Start) -> Result<Job> {
+        let ask = || -> Result<Job, BusFault> {
+            let mut bus = Bus::connect(&self.systemd.bus)?;
+            bus.add_match(MATCH)?;
+            let properties = start.properties(self, pid, || version(&mut bus))?;
+            let mut body = Writer::default();
+            body.string(self.name.as_str());
+            body.string("fail");
+            body.properties(&properties);
+            // No auxiliary units.
+            body.array(8, |_| {});
+            let call = manager("StartTransientUnit").with("ssa(sv)a(sa(sv))", body);
+            let taken = bus.ask(call, "StartTransientUnit")?;
+            Ok(Job { bus, taken })
+        };
+        ask().map_err(|fault| self.systemd.failed(fault))
     }
 
-    fn ask_to_start(&self, pid: i32, start: &Start) -> Result<(), BusFault> {
-        let mut bus = Bus::connect(&self.systemd.bus)?;
-        bus.add_match(MATCH)?;
-        let properties = start.properties(self, pid, || version(&mut bus))?;
-        let mut body = Writer::default();
-        body.string(self.name.as_str());
-        body.string("fail");
-        body.properties(&properties);
-        // No auxiliary units.
-        body.array(8, |_| {});
-        let call = manager("StartTransientUnit").with("ssa(sv)a(sa(sv))", body);
-        let job = bus.ask(call, "StartTransientUnit")?;
-        self.finish(&mut bus, &job)
+    /// Waits until it is there, and sees to it that the kernel says so too.
+    pub(crate) fn wait_for_start(&self, mut job: Job, pid: i32, start: &Start) -> Result<()> {
+        self.finish(&mut job.bus, &job.taken).map_err(|fault| self.systemd.failed(fault))?;
+        self.check_place(&start.tracked, pid)
     }
 
     /// Waits until the job is done. Only who took the job can tell: the bus sets the sender's name, and

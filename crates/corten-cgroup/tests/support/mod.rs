@@ -152,6 +152,10 @@ pub fn remove_parent(layout: &Layout) {
 pub struct Payload(Child);
 
 impl Payload {
+    pub fn of(child: Child) -> Payload {
+        Payload(child)
+    }
+
     pub fn pid(&self) -> i32 {
         self.0.id() as i32
     }
