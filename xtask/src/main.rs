@@ -17,9 +17,10 @@ mod uml;
 use std::process::{Command, ExitCode};
 
 /// Debian packages that the tests use; a test whose package is missing says so and is skipped.
-const PACKAGES: [&str; 16] = [
+const PACKAGES: [&str; 18] = [
     "attr",
     "busybox-static",
+    "dbus-daemon",
     "e2fsprogs",
     "fish",
     "gcc",
@@ -31,6 +32,7 @@ const PACKAGES: [&str; 16] = [
     "mandoc",
     "skopeo",
     "strace",
+    "systemd",
     "umoci",
     "user-mode-linux",
     "zsh",
