@@ -7,17 +7,20 @@
 //! | `fmt`, `clippy`, `tidy`, `deny`, `doc` | one check each |
 //! | `test` | all tests, by nextest where it is installed |
 //! | `man [DIRECTORY]` | writes the manual pages, into target/man if none is given |
+//! | `test --host uml [PART]` | those that meet the kernel, or whose names contain PART, on the second host |
 //! | `bench` | benchmarks of `bench/` |
 
 mod man;
 mod tidy;
+mod uml;
 
 use std::process::{Command, ExitCode};
 
 /// Debian packages that the tests use; a test whose package is missing says so and is skipped.
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 19] = [
     "attr",
     "busybox-static",
+    "dbus-daemon",
     "e2fsprogs",
     "fish",
     "gcc",
@@ -30,6 +33,7 @@ const PACKAGES: [&str; 17] = [
     "mandoc",
     "skopeo",
     "strace",
+    "systemd",
     "umoci",
     "user-mode-linux",
     "zsh",
@@ -44,7 +48,11 @@ fn main() -> ExitCode {
         Some("clippy") => clippy(),
         Some("tidy") => tidy::check(),
         Some("deny") => deny(),
-        Some("test") => test(),
+        Some("test") => test(&args[1..]),
+        // What `test --host uml` runs in its guests.
+        Some("uml-guest") => {
+            uml::guest::run(args.get(1).map(AsRef::as_ref).unwrap_or(std::path::Path::new("")))
+        }
         Some("doc") => doc(),
         Some("man") => man(args.get(1)),
         Some("bench") => run("bash", &["bench/start.sh"]),
@@ -66,7 +74,14 @@ fn ci() -> Result<(), String> {
     tidy::check()?;
     deny()?;
     doc()?;
-    test()
+    test(&[])?;
+    match uml::lacking() {
+        None => uml::test(None),
+        Some(reason) => {
+            eprintln!("skipped: the second host: {reason}");
+            Ok(())
+        }
+    }
 }
 
 /// Runs a program with the terminal's streams; an error names its command line.
@@ -131,7 +146,13 @@ fn man(directory: Option<&String>) -> Result<(), String> {
     Ok(())
 }
 
-fn test() -> Result<(), String> {
+fn test(args: &[String]) -> Result<(), String> {
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => {}
+        ["--host", "uml"] => return uml::test(None),
+        ["--host", "uml", part] => return uml::test(Some(part)),
+        _ => return Err("usage: cargo xtask test [--host uml [PART]]".to_owned()),
+    }
     // Kernel effects are tested by running the real thing, which is built first.
     if has("cargo", &["nextest", "--version"]) {
         run("cargo", &["nextest", "run", "--workspace", "--no-fail-fast"])

@@ -35,6 +35,8 @@ fn walk(ops: &[CgroupOp], made: &mut Vec<PathBuf>) -> Result<()> {
                 make(mount, path)?;
                 made.push(path.below(mount));
             }
+            CgroupOp::Join { mount, path } => join(mount, path)?,
+            CgroupOp::Expect { dir, required } => expect(dir, required)?,
             CgroupOp::InheritCpuset { mount, path } => {
                 for file in ["cpuset.cpus", "cpuset.mems"] {
                     inherit(mount, &path.below(mount), file)?;
@@ -80,6 +82,29 @@ fn make(mount: &Path, path: &CgroupPath) -> Result<()> {
         }
     }
     Err(Call::Mkdir(dir).failed(Errno::NOENT))
+}
+
+/// mkdir -p.
+fn join(mount: &Path, path: &CgroupPath) -> Result<()> {
+    for dir in path.with_ancestors().map(|path| mount.join(path)) {
+        match mkdir(&dir) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(Call::Mkdir(dir).failed(e)),
+        }
+    }
+    Ok(())
+}
+
+fn expect(dir: &Path, required: &[(Controller, &'static str)]) -> Result<()> {
+    let text = file::read_short(&dir.join("cgroup.controllers"))?;
+    let available = Controllers::parse(&text, char::is_whitespace);
+    match required.iter().find(|(controller, _)| !available.contains(*controller)) {
+        None => Ok(()),
+        Some((controller, field)) => {
+            let place = dir.display().to_string();
+            Err(Error::MissingController { controller: *controller, field, place })
+        }
+    }
 }
 
 fn mkdir(dir: &Path) -> Result<(), Errno> {

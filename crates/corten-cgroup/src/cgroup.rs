@@ -17,6 +17,7 @@ use crate::layout::{Layout, Position, Version};
 use crate::path::CgroupPath;
 use crate::plan::{CgroupOp, Member, Plan, device_ops};
 use crate::resources::{Resources, given};
+use crate::systemd::Scope;
 
 /// Who makes cgroups. Docker's word in `info` and for `native.cgroupdriver`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +25,15 @@ use crate::resources::{Resources, given};
 pub enum Driver {
     /// Directories in the cgroup file system.
     Cgroupfs,
+    /// Transient scopes of systemd.
+    Systemd,
 }
 
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Driver::Cgroupfs => f.write_str("cgroupfs"),
+            Driver::Systemd => f.write_str("systemd"),
         }
     }
 }
@@ -40,6 +44,7 @@ pub struct Cgroup {
     path: CgroupPath,
     members: Vec<Member>,
     dir_fd: OnceCell<OwnedFd>,
+    scope: Option<Scope>,
 }
 
 impl Cgroup {
@@ -51,8 +56,47 @@ impl Cgroup {
 
     /// Makes what was planned.
     pub fn carry_out(plan: Plan) -> Result<Cgroup> {
+        if plan.scope.is_some() {
+            return Err(Error::Unsupported { field: "scope", why: "systemd makes none without a process" });
+        }
         apply(&plan.ops)?;
         Ok(Cgroup::from_members(plan.path, plan.members))
+    }
+
+    /// Makes what was planned around a process that is there already, as systemd needs it. If it fails,
+    /// nothing is left of it, and the process may have been killed.
+    pub fn carry_out_around(plan: Plan, pid: i32) -> Result<Cgroup> {
+        let Plan { path, members, scope, ops } = plan;
+        let Some((scope, start)) = scope.map(|both| *both) else {
+            let cgroup = Cgroup::carry_out(Plan { path, members, scope: None, ops })?;
+            return cgroup.attach(pid).map(|()| cgroup);
+        };
+        let cgroup = Cgroup::from_members(path, members).of_scope(scope.clone());
+        // Until systemd has taken the job, a cgroup of that name is another's.
+        let job = scope.ask_to_start(pid, &start)?;
+        let made = scope
+            .wait_for_start(job, pid, &start)
+            .and_then(|()| apply(&ops))
+            .and_then(|()| if start.leaves_some_to_us() { cgroup.attach(pid) } else { Ok(()) });
+        match made {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                // The first failure is the one to report. What cannot be removed is empty by then, and
+                // systemd collects it.
+                let _killed = cgroup.kill_all();
+                let _left = cgroup.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// As one that systemd made, and must be told of changes.
+    pub fn of_scope(self, scope: Scope) -> Cgroup {
+        Cgroup { scope: Some(scope), ..self }
+    }
+
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.scope.as_ref()
     }
 
     /// One that was made before, by whomever: looks in which hierarchies it is.
@@ -70,7 +114,7 @@ impl Cgroup {
 
     /// As [`Cgroup::open`], without a system call: from what [`Cgroup::members`] gave when it was made.
     pub fn from_members(path: CgroupPath, members: Vec<Member>) -> Cgroup {
-        Cgroup { path, members, dir_fd: OnceCell::new() }
+        Cgroup { path, members, dir_fd: OnceCell::new(), scope: None }
     }
 
     /// As if in every hierarchy.
@@ -88,7 +132,7 @@ impl Cgroup {
     }
 
     pub fn driver(&self) -> Driver {
-        Driver::Cgroupfs
+        if self.scope.is_some() { Driver::Systemd } else { Driver::Cgroupfs }
     }
 
     /// Puts a process, with all its threads, into the cgroup.
@@ -153,6 +197,10 @@ impl Cgroup {
     pub fn set(&mut self, layout: &Layout, resources: &Resources) -> Result<()> {
         let resources = &self.with_present_values(resources)?;
         let plan = Plan::update(layout, &self.path, &self.members, resources)?;
+        if let Some(scope) = &self.scope {
+            let version = layout.limits_version();
+            scope.set(crate::systemd::properties::limits(resources, version)?)?;
+        }
         apply(&plan.ops)?;
         let new = plan.members.len() > self.members.len();
         let joined: Vec<Member> = plan.members[self.members.len()..].to_vec();

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::controller::Controller;
 use crate::path::PathError;
+use crate::systemd::{BusFault, NameError};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -29,6 +30,8 @@ pub enum Error {
     Invalid { field: String, value: String, why: String },
     #[error(transparent)]
     Path(#[from] PathError),
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// No cgroup file system of either version is mounted.
     #[error("no cgroup file system is mounted")]
     NotMounted,
@@ -38,6 +41,9 @@ pub enum Error {
     /// The kernel did not reach the state in time.
     #[error("cgroup {} was not {wanted} within {waited_ms} ms", dir.display())]
     Timeout { dir: PathBuf, wanted: &'static str, waited_ms: u64 },
+    /// systemd was asked for a scope.
+    #[error("systemd at {bus}: {fault}")]
+    Systemd { bus: String, fault: BusFault },
     /// A file of the kernel has other contents than its documentation says.
     #[error("{}: cannot read {text:?}", path.display())]
     Format { path: PathBuf, text: String },
@@ -117,6 +123,10 @@ impl Error {
                  or for a user `systemctl edit user@.service` with `Delegate=yes`; without it leave the limit out"
             )),
             Error::NotMounted => Some("mount -t cgroup2 cgroup2 /sys/fs/cgroup".to_owned()),
+            Error::Name(_) => {
+                Some("with systemd `--cgroup-parent` is a slice, such as machine.slice".to_owned())
+            }
+            Error::Systemd { fault, .. } => fault.hint().map(str::to_owned),
             Error::Populated { .. } => Some("kill or move these processes first".to_owned()),
             _ => None,
         }

@@ -12,6 +12,7 @@
 
 use std::path::{Path, PathBuf};
 
+use corten_sys::mountinfo::unescape;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -151,6 +152,11 @@ impl Layout {
         self.v1.iter().chain(&self.unified)
     }
 
+    /// Which world limits are in.
+    pub(crate) fn limits_version(&self) -> Version {
+        if self.kind == Kind::V2 { Version::V2 } else { Version::V1 }
+    }
+
     /// Every controller of the host, wherever it is.
     pub fn controllers(&self) -> Controllers {
         self.hierarchies().fold(Controllers::NONE, |all, h| all.union(h.controllers))
@@ -190,21 +196,8 @@ fn parse_mount(line: &str) -> Option<Hierarchy> {
             options.split(',').find_map(|o| o.strip_prefix("name=")).map(str::to_owned),
         ),
     };
-    Some(Hierarchy { version, mount: unescape(point).into(), controllers, name, root: unescape(root) })
-}
-
-/// mountinfo writes space, tab, newline and backslash as three octal digits.
-fn unescape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        let code = rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        out.push(code.map_or('\\', char::from));
-        rest = &rest[at + if code.is_some() { 4 } else { 1 }..];
-    }
-    out.push_str(rest);
-    out
+    let root = unescape(root).to_string_lossy().into_owned();
+    Some(Hierarchy { version, mount: unescape(point).into(), controllers, name, root })
 }
 
 /// In which cgroups a process is, as /proc/PID/cgroup says.

@@ -14,8 +14,8 @@
 //! on pure v2 does clone3 with `CLONE_INTO_CGROUP` do both in the right order; on v1 and hybrid the
 //! child unshares it after it was attached ([`Layout::cgroup_namespace_at_clone`]).
 //!
-//! This crate is the cgroupfs [`Driver`]: it makes directories. That of systemd asks pid 1 over D-Bus
-//! for a scope and then uses the same files below it.
+//! There are two [`Driver`]s. That of cgroupfs makes directories; that of [`systemd`] asks pid 1 over
+//! D-Bus for a scope around a process that is there already, and then uses the same files below it.
 
 mod apply;
 mod cgroup;
@@ -34,6 +34,7 @@ pub mod plan;
 mod remove;
 pub mod resources;
 pub mod stats;
+pub mod systemd;
 mod validate;
 mod wait;
 
@@ -49,3 +50,4 @@ pub use path::{CgroupPath, PathError};
 pub use plan::{CgroupOp, Plan};
 pub use resources::Resources;
 pub use stats::Stats;
+pub use systemd::Systemd;

@@ -9,6 +9,10 @@ mod network;
 mod pids;
 mod rdma;
 
+pub(crate) use cpu::weight_of_shares;
+pub(crate) use io::io_weight;
+pub(crate) use memory::swap_max;
+
 use std::borrow::Cow;
 
 use crate::controller::Controller;

@@ -19,6 +19,7 @@ use crate::layout::{Hierarchy, Kind, Layout, Version};
 use crate::limits::{self, Absent, Setting};
 use crate::path::CgroupPath;
 use crate::resources::Resources;
+use crate::systemd::{Scope, Start};
 
 /// Joined on v1 whatever is asked.
 const V1_BASE: Controllers = Controllers::NONE
@@ -62,6 +63,10 @@ pub struct Member {
 pub enum CgroupOp {
     /// Makes the cgroup and those above it.
     Mkdir { mount: PathBuf, path: CgroupPath },
+    /// Makes the cgroup and those above it where they are not there yet.
+    Join { mount: PathBuf, path: CgroupPath },
+    /// The cgroup must have these controllers already.
+    Expect { dir: PathBuf, required: Vec<(Controller, &'static str)> },
     /// v1's cpuset takes no process before it has CPUs and memory nodes: each new cgroup on the way gets
     /// its parent's.
     InheritCpuset { mount: PathBuf, path: CgroupPath },
@@ -79,10 +84,12 @@ pub enum CgroupOp {
 }
 
 /// All steps, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub path: CgroupPath,
     pub members: Vec<Member>,
+    /// What systemd is asked for before the steps.
+    pub(crate) scope: Option<Box<(Scope, Start)>>,
     pub ops: Vec<CgroupOp>,
 }
 
@@ -92,12 +99,32 @@ impl Plan {
     pub fn new(layout: &Layout, path: &CgroupPath, resources: &Resources) -> Result<Plan> {
         resources.validate()?;
         let members = members(layout, path, resources)?;
-        let mut plan = Plan { path: path.clone(), members, ops: Vec::new() };
+        let mut plan = Plan { path: path.clone(), members, scope: None, ops: Vec::new() };
         let required = plan.required(resources)?;
         plan.ops = plan.members.iter().flat_map(|m| birth(m, path, &required)).collect();
         plan.push_limits(resources)?;
         plan.push_devices(resources)?;
         Ok(plan)
+    }
+
+    /// The plan for a scope of systemd, which makes the cgroup on cgroup2 and, on v1, in its own and some
+    /// other hierarchies: there it is joined in the rest.
+    pub fn in_scope(layout: &Layout, scope: Scope, resources: &Resources) -> Result<Plan> {
+        resources.validate()?;
+        let path = scope.path()?;
+        let members = members(layout, &path, resources)?;
+        let start = Start::new(layout, resources)?;
+        let mut plan = Plan { path, members, scope: Some(Box::new((scope, start))), ops: Vec::new() };
+        let required = plan.required(resources)?;
+        plan.ops = plan.members.iter().flat_map(|m| joined(m, layout.kind, &plan.path, &required)).collect();
+        plan.push_limits(resources)?;
+        plan.push_devices(resources)?;
+        Ok(plan)
+    }
+
+    /// Whether it can only be carried out around a process.
+    pub fn needs_process(&self) -> bool {
+        self.scope.is_some()
     }
 
     /// The plan to change the limits of a cgroup that is in `present`. Device rules on v1 are left out:
@@ -116,7 +143,7 @@ impl Plan {
                 members.push(member);
             }
         }
-        let mut plan = Plan { path: path.clone(), members, ops: Vec::new() };
+        let mut plan = Plan { path: path.clone(), members, scope: None, ops: Vec::new() };
         let required = plan.required(resources)?;
         for member in &plan.members {
             let new = !present.contains(member);
@@ -142,7 +169,12 @@ impl Plan {
     /// Whoever writes another's number into `cgroup.procs` waits until no process of the machine is in the
     /// middle of a fork or exit, 8 to 15 ms on an idle machine; a thread that moves itself does not (Linux
     /// 5.5). A process with one thread is moved as a whole.
+    ///
+    /// None for a scope, which is not there yet when the thread begins: it is moved.
     pub fn join_files(&self) -> Vec<PathBuf> {
+        if self.scope.is_some() {
+            return Vec::new();
+        }
         let v1 = self.members.iter().filter(|m| m.version == Version::V1);
         v1.map(|m| m.dir.join("tasks")).collect()
     }
@@ -263,6 +295,28 @@ fn birth(member: &Member, path: &CgroupPath, required: &[(Controller, &'static s
     ops
 }
 
+/// As [`birth`], for a cgroup that systemd has made, or may have.
+fn joined(
+    member: &Member,
+    kind: Kind,
+    path: &CgroupPath,
+    required: &[(Controller, &'static str)],
+) -> Vec<CgroupOp> {
+    let (mount, path) = (member.mount.clone(), path.clone());
+    match member.version {
+        // systemd makes one there or not, by its version and how it was built.
+        Version::V2 if kind == Kind::Hybrid => vec![CgroupOp::Join { mount, path }],
+        Version::V1 if member.controllers.contains(Controller::Cpuset) => vec![
+            CgroupOp::Join { mount: mount.clone(), path: path.clone() },
+            CgroupOp::InheritCpuset { mount, path },
+        ],
+        Version::V1 => vec![CgroupOp::Join { mount, path }],
+        Version::V2 if required.is_empty() => Vec::new(),
+        // `Delegate` has them enabled; above the scope systemd alone may write.
+        Version::V2 => vec![CgroupOp::Expect { dir: member.dir.clone(), required: required.to_vec() }],
+    }
+}
+
 pub(crate) fn device_ops(dir: &Path, writes: Vec<(&'static str, Vec<String>)>) -> Vec<CgroupOp> {
     let op = |(file, lines)| CgroupOp::Write { dir: dir.to_owned(), setting: Setting::lines(file, lines) };
     writes.into_iter().map(op).collect()
@@ -274,6 +328,9 @@ fn missing(controller: Controller, field: &'static str, place: &str) -> Error {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((scope, start)) = self.scope.as_deref() {
+            start.shell(scope, &self.members, f)?;
+        }
         self.ops.iter().try_for_each(|op| writeln!(f, "{op}"))
     }
 }
@@ -281,7 +338,16 @@ impl fmt::Display for Plan {
 impl fmt::Display for CgroupOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CgroupOp::Mkdir { mount, path } => write!(f, "mkdir -p {}", sh(&path.below(mount))),
+            CgroupOp::Expect { dir, required } => {
+                let file = sh(&dir.join("cgroup.controllers"));
+                for (i, (controller, _)) in required.iter().enumerate() {
+                    write!(f, "{}grep -qw {controller} {file}", if i == 0 { "" } else { "\n" })?;
+                }
+                Ok(())
+            }
+            CgroupOp::Mkdir { mount, path } | CgroupOp::Join { mount, path } => {
+                write!(f, "mkdir -p {}", sh(&path.below(mount)))
+            }
             CgroupOp::InheritCpuset { mount, path } => {
                 let mut above = mount.clone();
                 for (i, path) in path.with_ancestors().enumerate() {

@@ -182,3 +182,31 @@ fn shell_is_quoted() {
     assert_eq!(quote("$(id)"), "'$(id)'");
     assert_eq!(quote(""), "''");
 }
+
+#[test]
+fn a_scope_is_a_call_to_systemd_and_the_same_files() {
+    let systemd = crate::Systemd { bus: crate::systemd::SYSTEM_BUS.into(), user: None };
+    let scope = systemd.scope("machine.slice", "4f2a").unwrap();
+    let plan = Plan::in_scope(&v2(), scope, &limits()).unwrap();
+    assert!(plan.needs_process() && plan.join_files().is_empty());
+    assert_eq!(
+        plan.to_string(),
+        "\
+busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager \
+StartTransientUnit 'ssa(sv)a(sa(sv))' 'corten-4f2a.scope' fail 12 Description 's' 'Corten container' \
+Slice 's' 'machine.slice' Delegate 'b' true PIDs 'au' 1 $PID DefaultDependencies 'b' false \
+CollectMode 's' 'inactive-or-failed' CPUAccounting 'b' true MemoryAccounting 'b' true \
+TasksAccounting 'b' true IOAccounting 'b' true MemoryMax 't' 536870912 TasksMax 't' 512 0
+until [ -d '/sys/fs/cgroup/machine.slice/corten-4f2a.scope' ]; do sleep 0.01; done
+grep -qw memory /sys/fs/cgroup/machine.slice/corten-4f2a.scope/cgroup.controllers
+grep -qw pids /sys/fs/cgroup/machine.slice/corten-4f2a.scope/cgroup.controllers
+echo 536870912 > /sys/fs/cgroup/machine.slice/corten-4f2a.scope/memory.max
+echo 512 > /sys/fs/cgroup/machine.slice/corten-4f2a.scope/pids.max
+"
+    );
+    // On v1 systemd leaves some hierarchies to us.
+    let scope = systemd.scope("machine.slice", "4f2a").unwrap();
+    let text = Plan::in_scope(&layout(V1, ""), scope, &limits()).unwrap().to_string();
+    assert!(text.contains("mkdir -p /sys/fs/cgroup/freezer/machine.slice/corten-4f2a.scope\n"), "{text}");
+    assert!(text.contains(" MemoryLimit 't' 536870912 "), "{text}");
+}

@@ -9,6 +9,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Call, Error, Result};
 use crate::file;
 use crate::layout::Version;
+use crate::systemd::Scope;
 use crate::wait::{self, Deadline};
 
 /// A process that was killed has left its cgroups before its parent is told, save on kernels from 6.19
@@ -21,7 +22,9 @@ impl Cgroup {
     /// [`Error::Populated`]. To remove what is already gone is no error.
     pub fn remove(self) -> Result<()> {
         let deadline = Deadline::after(PATIENCE);
-        self.members().iter().try_for_each(|m| remove_tree(&m.dir, m.version, &deadline))
+        self.members().iter().try_for_each(|m| remove_tree(&m.dir, m.version, &deadline))?;
+        // Only when it is empty: systemd would kill what is in it.
+        self.scope().map_or(Ok(()), Scope::stop)
     }
 }
 

@@ -22,6 +22,10 @@ impl Deadline {
         Deadline { start: Instant::now(), limit }
     }
 
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     pub(crate) fn left(&self) -> Option<Duration> {
         self.limit.checked_sub(self.start.elapsed()).filter(|left| !left.is_zero())
     }

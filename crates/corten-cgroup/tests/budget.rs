@@ -103,9 +103,10 @@ fn calls_are_counted() {
     }
 }
 
-/// Left out: memory for the allocator, the second half of a call that strace had to split, and the
-/// standard library's check in debug builds that a descriptor to close is open.
-const NOISE: [&str; 6] = ["brk(", "mmap(", "munmap(", "mprotect(", "<... ", "fcntl("];
+/// Left out: memory for the allocator, the second half of a call that strace had to split, the standard
+/// library's check in debug builds that a descriptor to close is open, and the clock, which is a system
+/// call only where there is no vDSO (user-mode Linux).
+const NOISE: [&str; 7] = ["brk(", "mmap(", "munmap(", "mprotect(", "<... ", "fcntl(", "clock_gettime("];
 
 /// Calls by step, of the thread that makes the marks.
 fn count(log: &str) -> BTreeMap<String, usize> {

@@ -1,4 +1,4 @@
-//! What cgroups do to real processes, on this kernel and on the pure v2 kernel of tests/uml.
+//! What cgroups do to real processes, on this kernel and, by `cargo xtask test --host uml`, on pure v2.
 //!
 //! Each test runs in every world that the host has: a hybrid host also as v1 and as v2 alone.
 
@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use corten_cgroup::resources::{BlockIo, Cpu, HugepageLimit, Memory, Pids, ThrottleDevice};
-use corten_cgroup::{Cgroup, CgroupPath, Controller, DeviceRule, Error, Layout, Plan, Resources, leftovers};
+use corten_cgroup::{Cgroup, CgroupPath, Controller, DeviceRule, Error, Plan, Resources, leftovers};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -446,28 +446,5 @@ fn usage_is_checked_before_a_limit_sinks() {
         let e = c.set(&low).unwrap_err();
         assert!(e.to_string().starts_with("memory.limit: 4194304: is below the usage"), "{world}: {e}");
         assert_eq!(c.oom_kills().unwrap(), 0, "{world}");
-    }
-}
-
-/// All of the above on a pure v2 host of Linux 6.1, where cpu, io, memory and pids are on cgroup2.
-#[test]
-fn again_on_pure_v2() {
-    let boot = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/uml/boot.sh");
-    if std::env::var_os("CORTEN_IN_UML").is_some() {
-        assert_eq!(Layout::detect().unwrap().kind, corten_cgroup::Kind::V2);
-        return;
-    }
-    let run = Command::new(boot)
-        .args(["--mem", "512M", "--disk", "64M", "--timeout", "300"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--test-threads=1", "--nocapture"])
-        .env("CORTEN_IN_UML", "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
-    match run.status.code() {
-        Some(77) => println!("skipped: {said}"),
-        Some(0) => println!("{said}"),
-        code => panic!("{code:?}: {said}"),
     }
 }

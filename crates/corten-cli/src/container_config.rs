@@ -85,6 +85,8 @@ impl ContainerFlags {
             cap_add: self.cap_add,
             cap_drop: self.cap_drop,
             security_opts,
+            // The engine's, not a container's: set by who opens it.
+            cgroup_manager: Default::default(),
             resources,
             auto_remove: self.rm,
             restart: self.restart,

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 
-use corten_engine::config::{Config, ExposedPort, MountSource};
+use corten_cgroup::{Driver, Systemd};
+use corten_engine::config::{CgroupManager, Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::record::Status;
 use corten_engine::{Dirs, EngineError, collect, explain, run};
@@ -24,6 +25,7 @@ use crate::report::{ENGINE_FAILED, Kind, Report};
 #[derive(Debug)]
 pub struct LocalEngine {
     dirs: Dirs,
+    cgroup_manager: CgroupManager,
 }
 
 impl LocalEngine {
@@ -45,7 +47,7 @@ impl LocalEngine {
         if let Some(run) = &options.run_root {
             dirs.run.clone_from(run);
         }
-        Ok(Box::new(Self { dirs }))
+        Ok(Box::new(Self { dirs, cgroup_manager: cgroup_manager(options) }))
     }
 
     fn store(&self) -> Result<Store, Report> {
@@ -54,6 +56,24 @@ impl LocalEngine {
 
     fn not_there(what: &str) -> Report {
         Report::user(format!("{what} is not there yet"))
+    }
+}
+
+fn cgroup_manager(options: &EngineOptions) -> CgroupManager {
+    let uid = rustix::process::geteuid();
+    let bus = if uid.is_root() { &options.system_bus } else { &options.user_bus };
+    let systemd = Systemd {
+        bus: bus.clone().unwrap_or_else(|| corten_cgroup::systemd::SYSTEM_BUS.to_owned()),
+        user: (!uid.is_root()).then(|| uid.as_raw()),
+    };
+    match options.cgroup_manager {
+        Some(Driver::Systemd) => CgroupManager::Systemd(systemd),
+        Some(_) => CgroupManager::Cgroupfs,
+        // sd_booted(3)
+        None => {
+            let booted = std::path::Path::new("/run/systemd/system").is_dir();
+            CgroupManager::by_default(uid.is_root(), booted, systemd)
+        }
     }
 }
 
@@ -229,7 +249,7 @@ fn explain_options(options: &RunOptions) -> Result<explain::ExplainOptions, Repo
 }
 
 impl Engine for LocalEngine {
-    fn run(&mut self, config: Config, options: RunOptions) -> Result<RunOutcome, Report> {
+    fn run(&mut self, mut config: Config, options: RunOptions) -> Result<RunOutcome, Report> {
         let detach_keys = options.detach_keys.as_deref().unwrap_or_default();
         let detach_keys = detach_keys.parse().map_err(|error: String| {
             Report::user(error).hint("as in ctrl-p,ctrl-q or a,DEL").status(ENGINE_FAILED)
@@ -237,6 +257,7 @@ impl Engine for LocalEngine {
         if options.pull == corten_engine::config::PullPolicy::Always {
             return Err(Self::not_there("--pull always: a registry client").status(ENGINE_FAILED));
         }
+        config.cgroup_manager = self.cgroup_manager.clone();
         if options.explain {
             let script = explain::explain(&self.dirs, config, &explain_options(&options)?);
             return script
@@ -452,7 +473,7 @@ impl Engine for LocalEngine {
             "ContainersPaused": 0,
             "ContainersStopped": list.len() - count(Status::Running),
             "Driver": "overlay",
-            "CgroupDriver": "cgroupfs",
+            "CgroupDriver": self.cgroup_manager.driver().to_string(),
             "CgroupVersion": format!("{:?}", layout.kind).to_lowercase(),
             "KernelVersion": uname.release().to_string_lossy(),
             "OSType": "linux",

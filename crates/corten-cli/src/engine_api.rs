@@ -15,6 +15,11 @@ pub struct EngineOptions {
     pub root: Option<PathBuf>,
     pub run_root: Option<PathBuf>,
     pub debug: bool,
+    /// Absent: what suits this user and machine.
+    pub cgroup_manager: Option<corten_cgroup::Driver>,
+    /// D-Bus addresses of the system's bus and of the user's own.
+    pub system_bus: Option<String>,
+    pub user_bus: Option<String>,
 }
 
 pub trait Engine {

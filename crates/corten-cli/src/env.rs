@@ -17,6 +17,11 @@ pub const COLUMNS: &str = "COLUMNS";
 pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 pub const HOME: &str = "HOME";
+/// `cgroupfs` or `systemd`. `--cgroup-manager` wins.
+pub const CORTEN_CGROUP_MANAGER: &str = "CORTEN_CGROUP_MANAGER";
+/// Where systemd is asked for scopes, for root and for an ordinary user.
+pub const DBUS_SYSTEM_BUS_ADDRESS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
+pub const DBUS_SESSION_BUS_ADDRESS: &str = "DBUS_SESSION_BUS_ADDRESS";
 /// The default of `--platform`.
 pub const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 
@@ -30,6 +35,9 @@ pub const DOCUMENTED: &[(&str, &str)] = &[
     (XDG_DATA_HOME, "the parent of an ordinary user's state directory"),
     (XDG_RUNTIME_DIR, "the parent of an ordinary user's run directory"),
     (HOME, "where XDG_DATA_HOME is unset, ~/.local/share"),
+    (CORTEN_CGROUP_MANAGER, "cgroupfs or systemd; --cgroup-manager wins"),
+    (DBUS_SYSTEM_BUS_ADDRESS, "where the system's systemd is asked for scopes"),
+    (DBUS_SESSION_BUS_ADDRESS, "where an ordinary user's own systemd is; else $XDG_RUNTIME_DIR/bus"),
     (DOCKER_DEFAULT_PLATFORM, "the default of --platform"),
 ];
 

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use corten_cgroup::Driver;
+
 use crate::engine_api::EngineOptions;
 use crate::env::{self, Lookup};
 use crate::flags::{self, FlagSet as _, Meta, flags};
@@ -10,6 +12,9 @@ use crate::report::{ENGINE_FAILED, Report};
 
 flags! {
     pub(crate) struct Globals {
+        /// Who makes cgroups: "cgroupfs" or "systemd" (default "cgroupfs"; "systemd" for a user where
+        /// systemd is the init)
+        cgroup_manager: Option<String> = "cgroup-manager" ["string", flags::text];
         /// Enable debug mode
         debug: bool = "debug" 'D';
         /// Directory of what outlives a boot (default "/var/lib/corten", for a user
@@ -52,14 +57,23 @@ pub(crate) fn flags() -> Vec<(&'static Meta, bool)> {
     Globals::metas().into_iter().map(|meta| (meta, false)).collect()
 }
 
-/// Read by hand: four flags are not worth a parser on every start.
+/// Read by hand: five flags are not worth a parser on every start.
 pub(crate) fn parse(args: &[OsString], env: Lookup<'_>) -> Result<(EngineOptions, Wanted), Report> {
     let directory = |name| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut options = EngineOptions {
         root: directory(env::CORTEN_ROOT),
         run_root: directory(env::CORTEN_RUN_ROOT),
         debug: false,
+        cgroup_manager: None,
+        system_bus: address(env, env::DBUS_SYSTEM_BUS_ADDRESS),
+        user_bus: address(env, env::DBUS_SESSION_BUS_ADDRESS).or_else(|| {
+            let dir = directory(env::XDG_RUNTIME_DIR)?;
+            Some(format!("unix:path={}/bus", dir.to_str()?))
+        }),
     };
+    if let Some(name) = env(env::CORTEN_CGROUP_MANAGER).filter(|name| !name.is_empty()) {
+        options.cgroup_manager = Some(driver(&name.to_string_lossy(), env::CORTEN_CGROUP_MANAGER)?);
+    }
     let mut at = 0;
     while let Some(word) = args.get(at) {
         at += 1;
@@ -75,17 +89,20 @@ pub(crate) fn parse(args: &[OsString], env: Lookup<'_>) -> Result<(EngineOptions
             "--help" | "-h" => return Ok((options, Wanted::Help)),
             "--version" | "-v" => return Ok((options, Wanted::Version)),
             "--debug" | "-D" => options.debug = value.is_none_or(|v| crate::values::switch(v) == Ok(true)),
-            "--root" | "--run-root" => {
-                let path = match value {
-                    Some(path) => PathBuf::from(path),
+            "--root" | "--run-root" | "--cgroup-manager" => {
+                let value = match value {
+                    Some(value) => OsString::from(value),
                     None => {
-                        let path = args.get(at).map(PathBuf::from);
+                        let value = args.get(at).cloned();
                         at += 1;
-                        path.ok_or_else(|| refuse(format!("flag needs an argument: {name}")))?
+                        value.ok_or_else(|| refuse(format!("flag needs an argument: {name}")))?
                     }
                 };
-                let slot = if name == "--root" { &mut options.root } else { &mut options.run_root };
-                *slot = Some(path);
+                match name {
+                    "--root" => options.root = Some(value.into()),
+                    "--run-root" => options.run_root = Some(value.into()),
+                    _ => options.cgroup_manager = Some(driver(&value.to_string_lossy(), name)?),
+                }
             }
             _ => {
                 let known = REFUSED.iter().find(|(flag, _)| *flag == name);
@@ -98,6 +115,19 @@ pub(crate) fn parse(args: &[OsString], env: Lookup<'_>) -> Result<(EngineOptions
         }
     }
     Ok((options, Wanted::Help))
+}
+
+fn driver(name: &str, given_by: &str) -> Result<Driver, Report> {
+    match name {
+        "cgroupfs" => Ok(Driver::Cgroupfs),
+        "systemd" => Ok(Driver::Systemd),
+        _ => Err(refuse(format!("{given_by}: {name:?} makes no cgroups; use cgroupfs or systemd"))),
+    }
+}
+
+/// Of a bus; one that is not text is none.
+fn address(env: Lookup<'_>, name: &str) -> Option<String> {
+    env(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty())
 }
 
 fn refuse(message: String) -> Report {

@@ -24,6 +24,7 @@ use corten_cgroup::{Cgroup, CgroupPath, Layout};
 use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
+use crate::config::CgroupManager;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
 use crate::hold::Hold;
@@ -194,7 +195,12 @@ pub(crate) fn release(dirs: &Dirs, id: &str, record: Option<&Record>) -> Result<
     if let Some(path) = record.and_then(|record| record.cgroup.as_deref()) {
         let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
         match Cgroup::open(&Layout::detect()?, &path) {
-            Ok(cgroup) => {
+            Ok(mut cgroup) => {
+                if let Some(CgroupManager::Systemd(systemd)) =
+                    record.map(|record| &record.config.cgroup_manager)
+                {
+                    cgroup = cgroup.of_scope(systemd.scope_at(&path)?);
+                }
                 cgroup.kill_all()?;
                 cgroup.remove()?;
             }

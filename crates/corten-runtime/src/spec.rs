@@ -49,6 +49,8 @@ pub struct CgroupSpec {
     pub path: CgroupPath,
     /// The limits.
     pub resources: Resources,
+    /// The scope that systemd is to make there; `None`: the directory is made.
+    pub scope: Option<corten_cgroup::systemd::Scope>,
 }
 
 /// Where a container gets a namespace from.

@@ -152,10 +152,10 @@ fn small_disk_child() {
     let archive = Archive::new().entry(corten_store::tar::Entry::file("noise"), &bytes).end();
     let options = ImportOptions { reference: Some("app".parse().unwrap()), ..ImportOptions::default() };
     let error = Store::open(root).unwrap().import(&archive[..], &options).unwrap_err().to_string();
-    assert!(
-        error.contains("ENOSPC") && error.contains("/tmp/") && error.contains("no space is left"),
-        "{error}"
-    );
+    // Blob and layer are written at once: when the layer's first file comes, the blob may have left too
+    // little room for it already (as on one processor).
+    let full = error.contains("ENOSPC") && error.contains("/tmp/") && error.contains("no space is left");
+    assert!(full || error.contains("may be used (80 % of what is free there)"), "{error}");
     let tree = format!("{:?}", tree(&old.layers[0]));
     check(root, &tree, &tree, "disk full");
 }

@@ -19,6 +19,7 @@ pub mod ids;
 pub mod ioctl;
 pub mod keyring;
 pub mod mount;
+pub mod mountinfo;
 pub mod prctl;
 pub mod rlimit;
 pub mod seccomp;

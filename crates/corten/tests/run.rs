@@ -4,6 +4,9 @@ mod common;
 
 use common::text;
 
+/// linux/magic.h
+const HOSTFS_SUPER_MAGIC: u64 = 0x00c0_ffee;
+
 #[test]
 fn root_inside_is_nobody_outside() {
     let host = need_host!();
@@ -101,35 +104,6 @@ fn init_reaps_and_can_be_switched_off() {
 }
 
 #[test]
-fn limits_are_in_the_cgroup_and_memory_is_enforced() {
-    let host = need_host!();
-    if !std::path::Path::new("/sys/fs/cgroup/memory").exists() {
-        eprintln!("skipped: this host has no v1 memory controller");
-        return;
-    }
-    let (_, out, err) = host.sh(
-        &["-m", "32m", "--cpus", "0.5", "--pids-limit", "77"],
-        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/pids/pids.max",
-    );
-    assert_eq!(out, "33554432\n50000\n77\n", "{err}");
-    let output = host.corten(&[
-        "run",
-        "--name",
-        "hog",
-        "-m",
-        "16m",
-        "busybox",
-        "sh",
-        "-c",
-        "x=aaaaaaaaaaaaaaaa; while true; do x=$x$x; done",
-    ]);
-    assert_eq!(output.status.code(), Some(137));
-    assert!(text(&output.stderr).contains("its memory limit was reached"), "{}", text(&output.stderr));
-    let oom = host.corten(&["inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", "hog"]);
-    assert_eq!(text(&oom.stdout), "true 137\n");
-}
-
-#[test]
 fn a_detached_container_is_listed_and_removed() {
     let host = need_host!();
     let output = host.corten(&["run", "-d", "--name", "web", "busybox", "sleep", "1000"]);
@@ -200,6 +174,10 @@ fn signals_reach_the_program_and_killing_the_client_does_not() {
 #[test]
 fn the_machine_as_an_image_stays_untouched() {
     let host = need_host!();
+    if rustix::fs::statfs("/usr").unwrap().f_type as u64 == HOSTFS_SUPER_MAGIC {
+        eprintln!("skipped: /usr is on user-mode Linux's hostfs, which cannot be idmapped");
+        return;
+    }
     let script = "test ! -e /etc/shadow && test -e /usr/bin/env && rm -rf /usr/share && touch /usr/bin/new && echo done";
     let output = host.corten(&["run", "--rm", "host", "sh", "-c", script]);
     assert_eq!(text(&output.stdout), "done\n", "{}", text(&output.stderr));
@@ -315,27 +293,4 @@ fn the_store_is_a_layout_that_skopeo_reads_and_what_it_writes_loads() {
         let run = host.corten(&["run", "--rm", &image, "echo", "hi"]);
         assert_eq!(text(&run.stdout), "hi\n", "{}", text(&run.stderr));
     }
-}
-
-#[test]
-fn block_devices_are_throttled_by_their_numbers() {
-    let host = need_host!();
-    let throttle = "/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device";
-    let disk =
-        std::fs::read_dir("/sys/block").unwrap().flatten().map(|entry| entry.file_name()).find(|name| {
-            std::path::Path::new("/dev").join(name).exists() && std::path::Path::new(throttle).exists()
-        });
-    let Some(disk) = disk else {
-        eprintln!("skipped: no block device, or no v1 blkio controller");
-        return;
-    };
-    let disk = disk.to_string_lossy().into_owned();
-    let number = std::fs::read_to_string(format!("/sys/block/{disk}/dev")).unwrap();
-    let flag = format!("--device-read-bps=/dev/{disk}:1mb");
-    let (_, out, err) = host.sh(&[&flag], &format!("cat {throttle}"));
-    assert_eq!(out, format!("{} 1048576\n", number.trim()), "{err}");
-    let output = host.corten(&["run", "--rm", "--device-write-bps=/dev/null:1mb", "busybox", "true"]);
-    assert_eq!(output.status.code(), Some(125));
-    assert!(text(&output.stderr).contains("not a block device"), "{}", text(&output.stderr));
-    host.assert_clean(&[]);
 }

@@ -11,8 +11,8 @@ type Key = (DeviceKind, Option<u32>, Option<u32>);
 /// `allow` is the default; `exceptions` are of the other kind. A key's kind is never `All`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DevicePolicy {
-    allow: bool,
-    exceptions: BTreeMap<Key, Access>,
+    pub(crate) allow: bool,
+    pub(crate) exceptions: BTreeMap<Key, Access>,
 }
 
 impl DevicePolicy {

@@ -70,7 +70,7 @@ fn weights(b: &BlockIo) -> Vec<Setting> {
 }
 
 /// 10 to 1000 as 1 to 10000, in a straight line, as runc, crun and systemd have it.
-fn io_weight(weight: u16) -> u64 {
+pub(crate) fn io_weight(weight: u16) -> u64 {
     1 + u64::from(weight.saturating_sub(10)) * 9999 / 990
 }
 

@@ -58,7 +58,7 @@ pub(super) fn v2(resources: &Resources) -> Result<Vec<Setting>> {
 }
 
 /// Swap by itself, of memory and swap together. As runc, crun and systemd do it.
-fn swap_max(m: &Memory) -> Result<Option<i64>> {
+pub(crate) fn swap_max(m: &Memory) -> Result<Option<i64>> {
     Ok(match (given(m.limit), given(m.swap)) {
         (Some(limit), None) if limit < 0 => Some(-1),
         (_, None) => None,

@@ -39,7 +39,11 @@ pub fn layouts() -> Vec<(&'static str, Layout)> {
 /// Those that can limit `controller`.
 pub fn layouts_with(controller: Controller) -> Vec<(&'static str, Layout)> {
     let mut all = layouts();
+    let any = !all.is_empty();
     all.retain(|(_, l)| l.controllers().contains(controller));
+    if any && all.is_empty() {
+        println!("skipped: this host has no {controller} controller");
+    }
     all
 }
 
@@ -148,6 +152,10 @@ pub fn remove_parent(layout: &Layout) {
 pub struct Payload(Child);
 
 impl Payload {
+    pub fn of(child: Child) -> Payload {
+        Payload(child)
+    }
+
     pub fn pid(&self) -> i32 {
         self.0.id() as i32
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod blkio;
 pub mod capability;
+pub mod cgroup_manager;
 pub mod cpus;
 mod csv;
 pub mod device;
@@ -37,6 +38,7 @@ pub mod ulimit;
 pub mod user;
 
 pub use capability::{Capability, CapabilityArg};
+pub use cgroup_manager::CgroupManager;
 pub use device::{Device, DeviceCgroupRule};
 pub use env::EnvVar;
 pub use health::{Health, HealthTest};
@@ -116,6 +118,7 @@ pub struct Config {
     pub cap_drop: Vec<CapabilityArg>,
     pub security_opts: SecurityOpts,
     pub resources: Resources,
+    pub cgroup_manager: CgroupManager,
 
     // Its life.
     /// Remove it when it ends (`--rm`).

@@ -5,8 +5,8 @@ use corten_cgroup::{CgroupPath, DeviceKind as CgroupDevice, DeviceRule};
 use corten_runtime::spec::CgroupSpec;
 
 use super::Context;
-use crate::config::Config;
 use crate::config::device::DeviceKind;
+use crate::config::{CgroupManager, Config};
 use crate::error::{At, EngineError};
 
 pub(super) fn cgroup(
@@ -15,10 +15,19 @@ pub(super) fn cgroup(
     shifted: bool,
 ) -> Result<CgroupSpec, EngineError> {
     let wanted = &config.resources;
-    let parent = wanted.cgroup_parent.as_deref().unwrap_or("corten");
-    let path = CgroupPath::from_oci(parent)
-        .and_then(|parent| parent.join(context.id))
-        .map_err(corten_cgroup::Error::from)?;
+    let parent = wanted.cgroup_parent.as_deref();
+    let (path, scope) = match &config.cgroup_manager {
+        CgroupManager::Cgroupfs => {
+            let path = CgroupPath::from_oci(parent.unwrap_or("corten"))
+                .and_then(|parent| parent.join(context.id))
+                .map_err(corten_cgroup::Error::from)?;
+            (path, None)
+        }
+        CgroupManager::Systemd(systemd) => {
+            let scope = systemd.scope(parent.unwrap_or(systemd.default_slice()), context.id)?;
+            (scope.path()?, Some(scope))
+        }
+    };
     let mut resources = corten_cgroup::Resources::default();
     if wanted.memory_bytes.is_some()
         || wanted.memory_swap_bytes.is_some()
@@ -68,7 +77,7 @@ pub(super) fn cgroup(
     if !config.privileged {
         resources.devices = device_rules(config, shifted)?;
     }
-    Ok(CgroupSpec { path, resources })
+    Ok(CgroupSpec { path, resources, scope })
 }
 
 /// Limits name devices by their paths on the host; the kernel takes their numbers.

@@ -227,7 +227,7 @@ impl State {
         match op {
             Op::JoinCgroup { files } => join_cgroup(files),
             Op::BecomeRoot => become_root(),
-            Op::UnshareCgroup => {
+            Op::UnshareCgroup { .. } => {
                 corten_sys::clone::unshare(corten_sys::clone::CLONE_NEWCGROUP).at(Call::Unshare)
             }
             Op::PrivateMounts => {

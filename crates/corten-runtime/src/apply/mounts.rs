@@ -383,41 +383,7 @@ fn mounts_below(path: &Path) -> Result<Vec<PathBuf>, CallError> {
     Ok(table
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
-        .map(|field| PathBuf::from(unescape(field)))
+        .map(|field| PathBuf::from(corten_sys::mountinfo::unescape(field)))
         .filter(|point| point.starts_with(&path) && *point != path)
         .collect())
-}
-
-/// mountinfo writes blank, tab, newline and backslash as octal numbers.
-fn unescape(field: &str) -> std::ffi::OsString {
-    use std::os::unix::ffi::OsStringExt;
-    let bytes = field.as_bytes();
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let octal = bytes.get(at + 1..at + 4).and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 8).ok()
-        });
-        match (bytes[at], octal) {
-            (b'\\', Some(byte)) => {
-                plain.push(byte);
-                at += 4;
-            }
-            (byte, _) => {
-                plain.push(byte);
-                at += 1;
-            }
-        }
-    }
-    std::ffi::OsString::from_vec(plain)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn mountinfo_fields_are_unescaped() {
-        assert_eq!(super::unescape(r"/a\040b\134c"), std::ffi::OsString::from(r"/a b\c"));
-        assert_eq!(super::unescape(r"/plain\9"), std::ffi::OsString::from(r"/plain\9"));
-    }
 }

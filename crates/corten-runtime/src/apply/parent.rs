@@ -80,10 +80,19 @@ impl Starter {
             plan.ops.iter().find_map(|op| if let Op::Clone(clone) = op { Some(clone.clone()) } else { None });
         let Some(clone) = clone else { return Err(StartError::Killed("a plan without a clone".to_owned())) };
         // Before the clone: the cgroup.
-        if let Some(Op::Cgroup(cgroup)) = plan.ops.iter().find(|op| matches!(op, Op::Cgroup(_))) {
-            self.cgroup = Some(Cgroup::carry_out(cgroup.clone())?);
-        }
+        let cgroup = plan
+            .ops
+            .iter()
+            .find_map(|op| if let Op::Cgroup(cgroup) = op { Some(cgroup.clone()) } else { None });
+        let (before, after) = match cgroup {
+            Some(cgroup) if cgroup.needs_process() => (None, Some(cgroup)),
+            other => (other, None),
+        };
+        self.cgroup = before.map(Cgroup::carry_out).transpose()?;
         self.clone(&mut plan, &clone, &here, &there, init.as_ref(), options)?;
+        if let Some(cgroup) = after {
+            self.cgroup = Some(Cgroup::carry_out_around(cgroup, self.pid())?);
+        }
         drop(there);
         // Back to being the host's root for file systems as soon as everything is made.
         drop(self.prepare(&plan, &here)?);

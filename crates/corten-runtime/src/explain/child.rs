@@ -50,7 +50,7 @@ impl Child<'_> {
             | Op::JoinCgroup { .. }
             | Op::EnterRoot { .. }
             | Op::BecomeRoot
-            | Op::UnshareCgroup => {}
+            | Op::UnshareCgroup { .. } => {}
             Op::Attach { slot, target, .. } => {
                 out.comment(&op.to_string());
                 let at =

@@ -26,12 +26,13 @@ use crate::spec::{MountSource, Namespace, RootSource, Spec, User, UserNamespace}
 /// [`StartError::Spec`] names the field that cannot be carried out, [`StartError::Cgroup`] the limit.
 pub fn build(spec: Spec, layout: Option<&Layout>) -> Result<Plan, StartError> {
     let cgroup = match (&spec.cgroup, layout) {
-        (Some(wanted), Some(layout)) => {
-            Some(corten_cgroup::Plan::new(layout, &wanted.path, &wanted.resources)?)
-        }
+        (Some(wanted), Some(layout)) => Some(match &wanted.scope {
+            Some(scope) => corten_cgroup::Plan::in_scope(layout, scope.clone(), &wanted.resources)?,
+            None => corten_cgroup::Plan::new(layout, &wanted.path, &wanted.resources)?,
+        }),
         _ => None,
     };
-    let view = View::of(cgroup.as_ref(), layout)?;
+    let view = View::of(cgroup.as_ref(), layout, &spec.namespaces.cgroup)?;
     let mut builder = Builder { ops: Vec::with_capacity(64), slots: 0 };
     builder.namespaces(&spec, cgroup, &view);
     let mut places = Vec::new();
@@ -50,20 +51,40 @@ pub fn build(spec: Spec, layout: Option<&Layout>) -> Result<Plan, StartError> {
 
 /// The container's cgroup as it looks below its /sys/fs/cgroup.
 struct View {
-    /// Pure v2: one tree, and the namespace can be made with the clone.
+    /// Pure v2: one tree.
     unified: bool,
+    /// The cgroup namespace can be made with the clone: the cgroup is there before the process.
+    at_clone: bool,
+    /// systemd makes the cgroup around the process.
+    around: bool,
+    /// The container mounts it: what the namespace shows, so only who owns the namespace may.
+    mounted_inside: bool,
+    /// With the host's cgroup namespace each from its root, where /proc/self/cgroup begins.
     members: Vec<Member>,
     /// What its first process joins by itself.
     join_files: Vec<CString>,
 }
 
 impl View {
-    fn of(plan: Option<&corten_cgroup::Plan>, layout: Option<&Layout>) -> Result<Self, SpecError> {
+    fn of(
+        plan: Option<&corten_cgroup::Plan>,
+        layout: Option<&Layout>,
+        namespace: &Namespace,
+    ) -> Result<Self, SpecError> {
         let unified = layout.is_some_and(Layout::cgroup_namespace_at_clone);
-        let members = plan.map_or_else(Vec::new, |plan| plan.members.clone());
+        let whole = *namespace == Namespace::Host;
+        let mut members = plan.map_or_else(Vec::new, |plan| plan.members.clone());
+        for member in members.iter_mut().filter(|_| whole) {
+            member.dir.clone_from(&member.mount);
+        }
+        let mounted_inside = match unified {
+            true => !whole || members.is_empty(),
+            false => *namespace == Namespace::New,
+        };
         let files = plan.map_or_else(Vec::new, corten_cgroup::Plan::join_files);
         let join_files = files.iter().map(|file| c_dir("cgroup", file)).collect::<Result<_, _>>()?;
-        Ok(Self { unified, members, join_files })
+        let around = plan.is_some_and(corten_cgroup::Plan::needs_process);
+        Ok(Self { unified, at_clone: unified && !around, around, mounted_inside, members, join_files })
     }
 
     /// The directory of a hierarchy, as the host calls it.
@@ -98,7 +119,11 @@ impl Builder {
     }
 
     fn namespaces(&mut self, spec: &Spec, cgroup: Option<corten_cgroup::Plan>, view: &View) {
-        self.ops.extend(cgroup.map(Op::Cgroup));
+        let (before, after) = match cgroup {
+            Some(plan) if view.around => (None, Some(plan)),
+            other => (other, None),
+        };
+        self.ops.extend(before.map(Op::Cgroup));
         let mut clone = CloneOp { namespaces: CLONE_NEWNS as u64, join: Vec::new(), time_offsets: None };
         let table: [(&'static str, i32, &Namespace); 5] = [
             ("pid", CLONE_NEWPID, &spec.namespaces.pid),
@@ -115,8 +140,9 @@ impl Builder {
         for (name, bit, namespace) in table {
             match namespace {
                 Namespace::Host => {}
-                // On v1 it must be made after the move into the cgroups; on v2 CLONE_INTO_CGROUP comes first.
-                Namespace::New if bit == CLONE_NEWCGROUP && !view.unified => {}
+                // On v1, and with systemd, it must be made after the move into the cgroups; on v2
+                // CLONE_INTO_CGROUP comes first.
+                Namespace::New if bit == CLONE_NEWCGROUP && !view.at_clone => {}
                 Namespace::New => clone.namespaces |= bit as u64,
                 Namespace::Join(path) => clone.join.push((name, bit, path.clone())),
             }
@@ -126,6 +152,7 @@ impl Builder {
             clone.time_offsets = Some(time_offsets(offsets));
         }
         self.push(Op::Clone(clone));
+        self.ops.extend(after.map(Op::Cgroup));
         if let UserNamespace::New(maps) = &spec.namespaces.user {
             self.push(Op::IdMap(maps.clone()));
         }
@@ -153,9 +180,7 @@ impl Builder {
             let attributes = mount.attributes;
             let place = match &mount.source {
                 MountSource::Filesystem { .. } => Place::Inside,
-                MountSource::Cgroup if view.unified || spec.namespaces.cgroup == Namespace::New => {
-                    Place::Inside
-                }
+                MountSource::Cgroup if view.mounted_inside => Place::Inside,
                 MountSource::Cgroup => {
                     let first = Slot(self.slots);
                     for member in &view.members {
@@ -203,8 +228,8 @@ impl Builder {
         if !view.join_files.is_empty() {
             self.push(Op::JoinCgroup { files: view.join_files.clone() });
         }
-        if spec.namespaces.cgroup == Namespace::New && !view.unified {
-            self.push(Op::UnshareCgroup);
+        if spec.namespaces.cgroup == Namespace::New && !view.at_clone {
+            self.push(Op::UnshareCgroup { after_parent: view.around });
         }
         self.push(Op::PrivateMounts);
         let at = c_dir("run_dir", &spec.run_dir)?;
@@ -229,7 +254,7 @@ impl Builder {
                     flags: mount_flags(mount.attributes),
                     options: CString::default(),
                 }),
-                (MountSource::Cgroup, place) => {
+                (MountSource::Cgroup, place) if !view.unified => {
                     let first = if let Place::Slot(first) = place { Some(first) } else { None };
                     self.cgroup_v1(&mount.target, target, mount.attributes, view, first)?;
                 }
@@ -237,7 +262,7 @@ impl Builder {
                     console |= matches!(source, MountSource::Dev(dev) if dev.console);
                     let directory = match source {
                         MountSource::File { .. } => Some(false),
-                        MountSource::Dev(_) | MountSource::Overlay(_) => Some(true),
+                        MountSource::Dev(_) | MountSource::Overlay(_) | MountSource::Cgroup => Some(true),
                         _ => None,
                     };
                     self.push(Op::Attach { slot, target, directory });

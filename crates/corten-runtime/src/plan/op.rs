@@ -62,8 +62,8 @@ pub enum Op {
     JoinCgroup { files: Vec<CString> },
     /// Become root of the user namespace.
     BecomeRoot,
-    /// A cgroup namespace rooted in the cgroup that the parent moved it into.
-    UnshareCgroup,
+    /// A cgroup namespace rooted in the cgroup that it joined, or that the parent moved it into.
+    UnshareCgroup { after_parent: bool },
     /// Cut this mount namespace off from the host's.
     PrivateMounts,
     /// Attach the root file system where it is out of the way and go there.
@@ -184,7 +184,7 @@ impl Op {
     /// Whether the child needs nothing of the parent's for it, and can do it while the parent prepares.
     #[must_use]
     pub fn is_early(&self) -> bool {
-        matches!(self, Op::JoinCgroup { .. } | Op::UnshareCgroup | Op::PrivateMounts)
+        matches!(self, Op::JoinCgroup { .. } | Op::UnshareCgroup { after_parent: false } | Op::PrivateMounts)
     }
 
     /// Who carries it out.
@@ -207,7 +207,7 @@ impl Op {
             | LookupUser { .. } => Actor::Parent,
             JoinCgroup { .. }
             | BecomeRoot
-            | UnshareCgroup
+            | UnshareCgroup { .. }
             | PrivateMounts
             | EnterRoot { .. }
             | Attach { .. }
@@ -269,7 +269,7 @@ impl fmt::Display for Op {
             CgroupTree { member, .. } => write!(f, "cgroup tree {}", member.dir.display()),
             LookupUser { user, .. } => write!(f, "looking up user {user:?}"),
             BecomeRoot => f.write_str("becoming root of the user namespace"),
-            UnshareCgroup => f.write_str("making the cgroup namespace"),
+            UnshareCgroup { .. } => f.write_str("making the cgroup namespace"),
             PrivateMounts => f.write_str("making mounts private"),
             EnterRoot { at, .. } => write!(f, "attaching the root file system at {}", show(at)),
             Attach { target, .. } => write!(f, "mount at {}", inside(target)),

@@ -119,7 +119,10 @@ impl Host {
         assert_eq!(count("root/names"), 0, "names");
         assert_eq!(count("run/ids"), 0, "leases");
         for id in id_prefixes {
-            assert!(!Path::new("/sys/fs/cgroup/memory/corten").join(id).exists(), "cgroup of {id}");
+            for dir in ["", "memory", "unified"] {
+                let cgroup = Path::new("/sys/fs/cgroup").join(dir).join("corten").join(id);
+                assert!(!cgroup.exists(), "{}", cgroup.display());
+            }
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(self.dir.path().to_str().unwrap()), "mounts");
