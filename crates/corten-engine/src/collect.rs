@@ -16,12 +16,11 @@
 //! with each command that is no start. A cgroup is found by its record alone: below `corten/` there may
 //! be those of another `--root`, whose containers we do not know.
 
-use std::os::unix::fs::DirEntryExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use corten_cgroup::{Cgroup, CgroupPath, Layout};
-use rustix::fs::{AtFlags, CWD};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use crate::config::CgroupManager;
@@ -38,11 +37,16 @@ const SWEPT: &str = "swept";
 pub fn collect(dirs: &Dirs) {
     let mut under_way = Vec::new();
     let mut swept = false;
-    for entry in std::fs::read_dir(&dirs.run).into_iter().flatten().flatten() {
-        match entry.file_name().to_str() {
-            Some(SWEPT) => swept = true,
-            Some(name) if is_id(name) => under_way.push((name.to_owned(), entry.ino())),
-            _ => {}
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if let Ok(dir) = rustix::fs::open(&dirs.run, flags, Mode::empty()) {
+        let mut buffer = Vec::with_capacity(16 << 10);
+        let mut entries = RawDir::new(&dir, buffer.spare_capacity_mut());
+        while let Some(Ok(entry)) = entries.next() {
+            match entry.file_name().to_str() {
+                Ok(SWEPT) => swept = true,
+                Ok(name) if is_id(name) => under_way.push((name.to_owned(), entry.ino())),
+                _ => {}
+            }
         }
     }
     if !under_way.is_empty() {

@@ -108,7 +108,7 @@ impl Monitor {
         let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::CLOEXEC;
         let record = rustix::fs::open(&exit, flags, Mode::from_raw_mode(0o600)).at("open", &exit)?;
         if plan.spec.process.terminal.is_some() {
-            let starter_only = &[self.hold.as_fd(), self.client.as_fd()];
+            let starter_only = &[self.hold.as_fd()];
             let options = Options { exit_record: Some(record.as_fd()), starter_only, ..Options::default() };
             let mut started = corten_runtime::apply::start(plan, &options)?;
             let Some(master) = started.terminal.take() else {
@@ -139,7 +139,7 @@ impl Monitor {
             (None, rustix::fs::open("/dev/null", flags, Mode::empty()).at("open", "/dev/null")?)
         };
         let stdio = [input_end.as_fd(), out_end.as_fd(), err_end.as_fd()];
-        let starter_only = &[self.hold.as_fd(), self.client.as_fd()];
+        let starter_only = &[self.hold.as_fd()];
         let options = Options {
             stdio: Some(stdio),
             exit_record: Some(record.as_fd()),

@@ -15,9 +15,10 @@ use std::process::{Command, Output, Stdio};
 use common::{Host, text};
 
 const ROLES: [&str; 4] = ["command", "monitor", "first process", "program"];
-/// Calls that a C library or Rust's runtime makes for itself, that cannot fail, or (271, ppoll) whose failure
-/// means that there are no streams to tell it: nobody goes on without them.
-const OF_THE_RUNTIME: [u32; 15] = [9, 10, 11, 12, 13, 60, 107, 131, 158, 204, 218, 231, 271, 273, 334];
+/// Calls that a C library or Rust's runtime makes for itself, that cannot fail (14 rt_sigprocmask, 247 waitid
+/// of a child), or (271 ppoll) whose failure means that there are no streams to tell it.
+const OF_THE_RUNTIME: [u32; 17] =
+    [9, 10, 11, 12, 13, 14, 60, 107, 131, 158, 204, 218, 231, 247, 271, 273, 334];
 
 struct Bench {
     host: Host,
@@ -235,7 +236,7 @@ impl Bench {
             }
         }
         eprintln!("{} faults happened", self.tries);
-        assert!(self.tries > 20, "{}", self.tries);
+        assert!(self.tries >= 8, "{}", self.tries);
     }
 }
 
@@ -363,20 +364,20 @@ fn fails_cleanly(name: &str, errno: u32, stride: usize) {
 
 #[test]
 fn an_io_error_at_every_call() {
-    fails_cleanly("eio", 5, 24);
+    fails_cleanly("eio", 5, 14);
 }
 
 #[test]
 fn no_memory_at_every_call() {
-    fails_cleanly("enomem", 12, 40);
+    fails_cleanly("enomem", 12, 24);
 }
 
 #[test]
 fn no_descriptor_at_every_call() {
-    fails_cleanly("emfile", 24, 40);
+    fails_cleanly("emfile", 24, 24);
 }
 
 #[test]
 fn no_space_at_every_call() {
-    fails_cleanly("enospc", 28, 40);
+    fails_cleanly("enospc", 28, 24);
 }

@@ -40,8 +40,8 @@ pub struct Options<'a> {
     pub exit_record: Option<BorrowedFd<'a>>,
     /// A FIFO at which the program waits before it is executed: its opening end blocks until `start`.
     pub start_gate: Option<BorrowedFd<'a>>,
-    /// What the starter holds as a sign that it lives (a lock, its end of a socket): the container's
-    /// processes close their copies at once.
+    /// What the starter holds as a sign that it lives (a lock): the container's processes close their
+    /// copies at once.
     pub starter_only: &'a [BorrowedFd<'a>],
 }
 
