@@ -8,8 +8,28 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios};
 
+use crate::config::{Config, Stream};
 use crate::run::Outcome;
 use crate::session::{self, EXITED, RESIZE, SIGNAL, STDERR, STDIN, STDOUT};
+
+/// The streams that it takes part in: those of `-a`, or what Docker attaches without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attached {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Attached {
+    pub(crate) fn of(config: &Config) -> Self {
+        let said = |stream| config.attach.is_empty() || config.attach.contains(&stream);
+        Self { stdin: said(Stream::Stdin), stdout: said(Stream::Stdout), stderr: said(Stream::Stderr) }
+    }
+
+    pub(crate) fn only_input(self) -> bool {
+        !self.stdout && !self.stderr
+    }
+}
 
 /// The command's own process in the foreground.
 pub(crate) struct Client {
@@ -18,6 +38,7 @@ pub(crate) struct Client {
     pub(crate) interactive: bool,
     /// Signals are passed on.
     pub(crate) proxy: bool,
+    pub(crate) attached: Attached,
 }
 
 /// Puts the terminal back as it was.
@@ -55,8 +76,8 @@ impl Client {
         let watched = if self.proxy { watched } else { SignalSet::empty().with(signal::SIGWINCH) };
         let before = signal::set_mask(&watched);
         let signals = signal::signalfd(&watched).ok()?;
-        let raw = Raw::make(self.tty && self.interactive);
-        let mut input = self.interactive;
+        let mut input = self.interactive && self.attached.stdin;
+        let raw = Raw::make(self.tty && input);
         // What the monitor had no room for yet. Waiting for room would be a deadlock: it may be waiting
         // for us to read what the program wrote.
         let mut unsent = VecDeque::new();
@@ -92,8 +113,8 @@ impl Client {
             if heard {
                 match session::hear(self.socket.as_fd(), buffer) {
                     None => break None,
-                    Some((STDOUT, bytes)) => write_all(rustix::stdio::stdout(), bytes),
-                    Some((STDERR, bytes)) => write_all(rustix::stdio::stderr(), bytes),
+                    Some((STDOUT, bytes)) if self.attached.stdout => write_all(rustix::stdio::stdout(), bytes),
+                    Some((STDERR, bytes)) if self.attached.stderr => write_all(rustix::stdio::stderr(), bytes),
                     Some((EXITED, [code, oom])) => {
                         break Some(Outcome::Exited { code: *code, oom_killed: *oom != 0 });
                     }
@@ -104,6 +125,48 @@ impl Client {
         drop(raw);
         signal::set_mask(&before);
         outcome
+    }
+
+    /// Carries standard input to its end and nothing else: `-a stdin`. What the container writes is read and
+    /// dropped, so that it is not held up; its log has it.
+    pub(crate) fn feed(&self, buffer: &mut [u8]) {
+        if self.interactive {
+            let _ended_first = self.carry_input(buffer);
+        }
+    }
+
+    fn carry_input(&self, buffer: &mut [u8]) -> Option<()> {
+        let stdin = rustix::stdio::stdin();
+        let mut unsent: Option<Vec<u8>> = None;
+        loop {
+            let wanted = if unsent.is_some() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            let mut fds = vec![PollFd::new(&self.socket, wanted)];
+            if unsent.is_none() {
+                fds.push(PollFd::new(&stdin, PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
+            let heard = fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+            let typed = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+            if typed {
+                let count = rustix::io::read(stdin, &mut buffer[..session::CHUNK - 1]).unwrap_or(0);
+                unsent = Some(buffer[..count].to_vec());
+            }
+            if let Some(body) = unsent.take() {
+                match session::try_tell(self.socket.as_fd(), STDIN, &body) {
+                    Err(Errno::AGAIN) => unsent = Some(body),
+                    Err(_) => return None,
+                    // The end of the input was told.
+                    Ok(()) if body.is_empty() => return Some(()),
+                    Ok(()) => {}
+                }
+            }
+            if heard && matches!(session::hear(self.socket.as_fd(), buffer), None | Some((EXITED, _))) {
+                return None;
+            }
+        }
     }
 
     fn pass_signal(&self, signals: &OwnedFd, unsent: &mut VecDeque<(u8, Vec<u8>)>) {

@@ -89,11 +89,11 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
     read(dirs, &id)?.ok_or_else(missing)
 }
 
-/// Removes a container; one that runs only if forced.
+/// Removes a container; one that runs only if forced. With `volumes` its anonymous volumes go too.
 ///
 /// # Errors
 /// [`EngineError::Running`]; what a call says.
-pub fn remove(dirs: &Dirs, name: &str, force: bool) -> Result<String, EngineError> {
+pub fn remove(dirs: &Dirs, name: &str, force: bool, volumes: bool) -> Result<String, EngineError> {
     let container = find(dirs, name)?;
     let id = container.record.id.clone();
     if container.state.is_alive() {
@@ -103,6 +103,9 @@ pub fn remove(dirs: &Dirs, name: &str, force: bool) -> Result<String, EngineErro
         kill(dirs, &container)?;
     }
     release(dirs, &container.record);
+    if volumes || container.record.config.auto_remove {
+        crate::volume::discard(dirs, &id, &crate::volume::anonymous_in(&container.record.config));
+    }
     forget(dirs, &id, &container.record.name);
     Ok(id)
 }
@@ -167,6 +170,7 @@ pub(crate) fn remove_tree(path: &Path) {
 /// # Errors
 /// What a call says.
 pub fn collect(dirs: &Dirs) -> Result<(), EngineError> {
+    crate::volume::collect(dirs)?;
     let entries = match std::fs::read_dir(&dirs.run) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other.at("opendir", &dirs.run)?,
@@ -188,6 +192,7 @@ pub fn collect(dirs: &Dirs) -> Result<(), EngineError> {
         }
         release(dirs, &container.record);
         if container.record.config.auto_remove {
+            crate::volume::discard(dirs, &id, &crate::volume::anonymous_in(&container.record.config));
             forget(dirs, &id, &container.record.name);
         } else {
             record::write(&dirs.container(&id).join("state.json"), &container.state, true)?;

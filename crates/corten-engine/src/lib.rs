@@ -22,6 +22,7 @@ pub mod container;
 pub mod dirs;
 pub mod error;
 mod host_image;
+mod joins;
 mod lease;
 mod log;
 mod monitor;
@@ -31,6 +32,8 @@ pub mod record;
 mod resolve;
 pub mod run;
 mod session;
+mod settle;
+pub mod volume;
 
 pub use dirs::Dirs;
 pub use error::EngineError;

@@ -19,6 +19,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::config::log::JsonFile;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::lease::Lease;
@@ -33,10 +34,15 @@ pub(crate) struct Monitor {
     pub(crate) name: String,
     pub(crate) auto_remove: bool,
     pub(crate) interactive: bool,
-    pub(crate) write_log: bool,
+    /// Where what the container writes is kept, if it is.
+    pub(crate) log: Option<JsonFile>,
     /// It has no pid namespace of its own.
     pub(crate) shares_pids: bool,
     pub(crate) lease: Option<Lease>,
+    /// Processes whose namespaces are joined.
+    pub(crate) joined: Vec<OwnedFd>,
+    /// Volumes that go with a container that is removed by itself.
+    pub(crate) anonymous: Vec<String>,
     pub(crate) client: OwnedFd,
 }
 
@@ -109,8 +115,10 @@ impl Monitor {
         let exit = live.join("exit");
         let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::CLOEXEC;
         let record = rustix::fs::open(&exit, flags, Mode::from_raw_mode(0o600)).at("open", &exit)?;
+        let joined = crate::joins::borrowed(&self.joined);
         if plan.spec.process.terminal.is_some() {
-            let options = Options { exit_record: Some(record.as_fd()), ..Options::default() };
+            let options =
+                Options { exit_record: Some(record.as_fd()), joined: &joined, ..Options::default() };
             let mut started = corten_runtime::apply::start(plan, &options)?;
             let Some(master) = started.terminal.take() else {
                 return Err(StartError::Killed("a terminal that was not made".to_owned()).into());
@@ -140,7 +148,12 @@ impl Monitor {
             (None, rustix::fs::open("/dev/null", flags, Mode::empty()).at("open", "/dev/null")?)
         };
         let stdio = [input_end.as_fd(), out_end.as_fd(), err_end.as_fd()];
-        let options = Options { stdio: Some(stdio), exit_record: Some(record.as_fd()), ..Options::default() };
+        let options = Options {
+            stdio: Some(stdio),
+            exit_record: Some(record.as_fd()),
+            joined: &joined,
+            ..Options::default()
+        };
         let started = corten_runtime::apply::start(plan, &options)?;
         if let Some(input) = &input {
             set_nonblocking(input)?;
@@ -167,7 +180,7 @@ impl Monitor {
     /// Carries bytes and signals until the first process has ended and everything it wrote is read.
     fn serve(&self, started: &Started, mut streams: Streams, client: &mut Option<()>) -> Exit {
         let path = self.dirs.container(&self.id).join("log.json");
-        let mut log = if self.write_log { Log::open(&path).ok() } else { None };
+        let mut log = self.log.and_then(|limits| Log::open(&path, limits).ok());
         let mut buffer = vec![0; session::CHUNK];
         let mut pending = Vec::new();
         loop {
@@ -290,6 +303,7 @@ impl Monitor {
             lease.release();
         }
         if self.auto_remove {
+            crate::volume::discard(&self.dirs, &self.id, &self.anonymous);
             crate::container::forget(&self.dirs, &self.id, &self.name);
         } else {
             // Kept on disk: what runs no more outlives the boot.
@@ -309,6 +323,7 @@ impl Monitor {
             lease.release();
         }
         if self.auto_remove {
+            crate::volume::discard(&self.dirs, &self.id, &self.anonymous);
             crate::container::forget(&self.dirs, &self.id, &self.name);
         } else {
             let code = i32::from(error.exit_code());

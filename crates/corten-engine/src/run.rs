@@ -7,17 +7,17 @@ use corten_cgroup::Layout;
 use corten_store::Store;
 use rustix::io::Errno;
 
-use crate::client::Client;
+use crate::client::{Attached, Client};
 use crate::config::Config;
 use crate::container::forget;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
-use crate::lease::Lease;
+use crate::joins::Joins;
 use crate::monitor::Monitor;
 use crate::record::{self, Record, State, VERSION};
 use crate::resolve::{self, Context};
 use crate::session::{self, FAILED, STARTED};
-use crate::{host_image, names, places};
+use crate::{host_image, names, places, settle, volume};
 
 /// How a container is run.
 #[derive(Debug, Clone, Default)]
@@ -63,12 +63,14 @@ pub fn run(
     resolve::check(&config)?;
     let tty = config.tty;
     let interactive = config.interactive;
+    let attached = Attached::of(&config);
     let id = corten_oci::ContainerId::from_random(random()?).as_str().to_owned();
     let name = reserve_name(dirs, &config, &id)?;
     let made = match make(dirs, config, &id, &name).and_then(|made| created(&id).map(|()| made)) {
         Ok(made) => made,
         Err(error) => {
             crate::lease::release_of(dirs, &id);
+            volume::discard_of(dirs, &id);
             forget(dirs, &id, &name);
             return Err(error);
         }
@@ -89,9 +91,13 @@ pub fn run(
     if options.detach {
         return Ok(Outcome::Started(id));
     }
-    Client { socket: client, tty, interactive, proxy: options.sig_proxy }
-        .attend(&mut buffer)
-        .ok_or(EngineError::MonitorGone(name))
+    let client = Client { socket: client, tty, interactive, proxy: options.sig_proxy, attached };
+    if attached.only_input() {
+        // Docker's client goes when its input ends, and prints the id.
+        client.feed(&mut buffer);
+        return Ok(Outcome::Started(id));
+    }
+    client.attend(&mut buffer).ok_or(EngineError::MonitorGone(name))
 }
 
 fn random() -> Result<[u8; 32], EngineError> {
@@ -128,7 +134,8 @@ fn reserve_name(dirs: &Dirs, config: &Config, id: &str) -> Result<String, Engine
     Err(EngineError::refused("an automatic name", "a thousand tries found none that is free"))
 }
 
-fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, EngineError> {
+fn make(dirs: &Dirs, mut config: Config, id: &str, name: &str) -> Result<Made, EngineError> {
+    let joins = Joins::find(dirs, &mut config)?;
     let (container_dir, run_dir) = (dirs.container(id), dirs.live(id));
     make_private(&container_dir)?;
     make_private(&run_dir)?;
@@ -138,24 +145,26 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
     // The root of the container has the mode of the upper directory.
     let upper = container_dir.join("upper");
     rustix::fs::chmod(&upper, rustix::fs::Mode::from_raw_mode(0o755)).at("chmod", &upper)?;
+    let platform = match &config.platform {
+        None => None,
+        Some(text) => Some(
+            text.parse::<corten_oci::Platform>()
+                .map_err(|error| EngineError::refused(format!("--platform {text}"), error.to_string()))?,
+        ),
+    };
     let (image, lowers, image_mounts) = if config.image == "host" {
         let host = host_image::prepare(&container_dir)?;
         (None, vec![host.skeleton], host.mounts)
     } else {
-        let platform = match &config.platform {
-            None => None,
-            Some(text) => Some(
-                text.parse::<corten_oci::Platform>()
-                    .map_err(|error| EngineError::refused(format!("--platform {text}"), error.to_string()))?,
-            ),
-        };
         let image = Store::open(&dirs.root)?.resolve(&config.image, platform.as_ref())?;
         let mut lowers: Vec<PathBuf> = image.layers.iter().rev().cloned().collect();
         lowers.push(places::layer(dirs, id)?);
         (Some(image), lowers, Vec::new())
     };
     let image_config = image.as_ref().map(|image| &image.config);
-    let lease = Lease::take(dirs, id)?;
+    settle::settle(dirs, &mut config, image.as_ref())?;
+    let mounted = settle::mounted_images(dirs, &config, platform.as_ref())?;
+    let lease = joins.lease(dirs, id)?;
     let size = || rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
     let terminal = config.tty.then(|| size().map_or((0, 0), |size| (size.ws_row, size.ws_col)));
     let context = Context {
@@ -163,14 +172,17 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
         run_dir: run_dir.clone(),
         container_dir: container_dir.clone(),
         image: image_config,
-        lowers,
-        image_mounts,
-        first_id: lease.first_id,
+        lowers: lowers.clone(),
+        image_mounts: image_mounts.clone(),
+        first_id: lease.as_ref().map_or(0, |lease| lease.first_id),
         terminal,
+        joins: &joins,
+        volumes: dirs.volumes(),
+        mounted: &mounted,
     };
     let spec = resolve::spec(&config, context)?;
     let shares_pids = spec.namespaces.pid != corten_runtime::spec::Namespace::New;
-    let record = Record {
+    let mut record = Record {
         version: VERSION,
         id: id.to_owned(),
         name: name.to_owned(),
@@ -179,6 +191,7 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
         layers: image
             .as_ref()
             .map_or_else(Vec::new, |image| image.diff_ids().iter().map(ToString::to_string).collect()),
+        mounted_images: mounted.iter().map(|image| image.id.clone()).collect(),
         args: spec.process.args.clone(),
         env: spec.process.env.clone(),
         user: match &spec.process.user {
@@ -189,11 +202,15 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
         cgroup: spec.cgroup.as_ref().map(|cgroup| cgroup.path.to_string()),
         config,
     };
+    record.layers.extend(mounted.into_iter().flat_map(|image| image.diff_ids));
+    let held = volume::hold(dirs, &record.config)?;
     let keep = if record.config.auto_remove { &run_dir } else { &container_dir };
     record::write(&keep.join("config.json"), &record, !record.config.auto_remove)?;
     if !record.config.auto_remove {
         record::write(&container_dir.join("state.json"), &State::created(), false)?;
     }
+    let content = volume::Content { lowers: &lowers, mounts: &image_mounts, scratch: &run_dir };
+    volume::ready(dirs, &record.config, &content, held.as_ref())?;
     let needed = spec.cgroup.as_ref().map(|cgroup| corten_cgroup::plan::needed(&cgroup.resources));
     let layout = Layout::detect_for(needed.unwrap_or(corten_cgroup::Controllers::NONE))?;
     let plan = corten_runtime::plan::build(spec, Some(&layout))?;
@@ -204,9 +221,11 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str) -> Result<Made, Engin
         name: name.to_owned(),
         auto_remove: record.config.auto_remove,
         interactive: record.config.interactive,
-        write_log: !record.config.auto_remove,
+        log: if record.config.auto_remove { None } else { record.config.log.json_file()? },
         shares_pids,
-        lease: Some(lease),
+        lease,
+        joined: joins.into_pidfds(),
+        anonymous: volume::anonymous_in(&record.config),
         client: monitor_end,
     };
     Ok(Made { monitor, plan, client })

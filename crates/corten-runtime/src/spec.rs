@@ -197,6 +197,8 @@ pub struct Overlay {
     pub idmap: bool,
     /// Overlay's own attributes are `user.*`, as in a user namespace.
     pub userxattr: bool,
+    /// A path below it that is mounted instead, resolved inside it.
+    pub subpath: Option<String>,
 }
 
 /// One more mount.

@@ -118,6 +118,8 @@ fn become_init(init: &mut Init<'_>, state: &State, payload: i32) -> Failure {
             .at(Call::Capset)?;
         prctl::raise_ambient(5).at(Call::Prctl)?;
         prctl::set_no_new_privs().at(Call::Prctl)?;
+        // What the starter was given open goes no further than it, and the parent hears the end of file.
+        corten_sys::fd::close_range_cloexec(3).at(Call::CloseRange)?;
         keep_open(init.exit_record)?;
         if let Some(master) = &state.master {
             keep_open(master.as_fd())?;

@@ -19,6 +19,7 @@ mod parent;
 mod payload;
 mod target;
 mod wire;
+mod view;
 mod workshop;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -27,6 +28,7 @@ use corten_cgroup::Cgroup;
 use corten_sys::clone::Child;
 
 pub use parent::start;
+pub use view::view;
 
 /// What the starter hands to the container.
 #[derive(Debug, Default)]
@@ -37,6 +39,9 @@ pub struct Options<'a> {
     pub exit_record: Option<BorrowedFd<'a>>,
     /// A FIFO at which the program waits before it is executed: its opening end blocks until `start`.
     pub start_gate: Option<BorrowedFd<'a>>,
+    /// Processes, as pidfds, whose namespaces the specification joins as `/proc/PID/ns/…`. Each must still
+    /// be there after those files were opened: else the number may have become another process's.
+    pub joined: &'a [BorrowedFd<'a>],
 }
 
 /// A container that runs.

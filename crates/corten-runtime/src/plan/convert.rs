@@ -77,6 +77,7 @@ pub(super) fn overlay_op(overlay: &Overlay) -> Result<OverlayOp, SpecError> {
         volatile: overlay.volatile,
         idmap: overlay.idmap,
         userxattr: overlay.userxattr,
+        subpath: overlay.subpath.clone(),
     })
 }
 

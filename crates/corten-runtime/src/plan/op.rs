@@ -136,7 +136,7 @@ pub struct CloneOp {
 }
 
 /// An overlay, ready to be mounted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct OverlayOp {
     /// The layers, the uppermost first.
     pub lowers: Vec<CString>,
@@ -148,6 +148,8 @@ pub struct OverlayOp {
     pub idmap: bool,
     /// `userxattr`.
     pub userxattr: bool,
+    /// Only this path of it.
+    pub subpath: Option<String>,
 }
 
 /// A /dev.
