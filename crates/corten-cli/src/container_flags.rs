@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use corten_engine::config::blkio::DeviceRate;
 use corten_engine::config::{
     CapabilityArg, CgroupnsMode, Device, DeviceCgroupRule, ExposedPort, HostEntry, IdOrName, Init, IpcMode,
-    Mount, NetworkAttachment, PidMode, PortMapping, PullPolicy, Restart, Stream, TimeOffset, Ulimit, User, UsernsMode,
-    UtsMode, cpus, duration, host_entry, label, name, size,
+    Mount, NetworkAttachment, PidMode, PortMapping, PullPolicy, Restart, Stream, TimeOffset, Ulimit, User,
+    UsernsMode, UtsMode, cpus, duration, host_entry, label, name, size,
 };
 
 use crate::flags::{self, flags};

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use corten_engine::config::{
-    CgroupnsMode, Config, IpcMode, MountSource, NetworkMode, PidMode, Propagation, Stream, UsernsMode, UtsMode,
+    CgroupnsMode, Config, IpcMode, MountSource, NetworkMode, PidMode, Propagation, Stream, UsernsMode,
+    UtsMode,
 };
 use corten_engine::{Dirs, volume};
 use serde_json::{Map, Value, json};
 
 /// `.Mounts`.
 pub(crate) fn mounts(dirs: &Dirs, config: &Config) -> Vec<Value> {
-    let propagation =
-        |wanted: Option<Propagation>| wanted.map_or("rprivate", Propagation::as_str);
+    let propagation = |wanted: Option<Propagation>| wanted.map_or("rprivate", Propagation::as_str);
     let one = |mount: &corten_engine::config::Mount| {
         let mode = mount
             .bind_spec

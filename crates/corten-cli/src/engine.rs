@@ -228,8 +228,7 @@ fn whole(dirs: &Dirs, container: Container) -> Value {
             "Cgroup": record.cgroup,
         },
     });
-    for (part, more) in
-        [("HostConfig", document::host_config(config)), ("Config", document::config(config))]
+    for (part, more) in [("HostConfig", document::host_config(config)), ("Config", document::config(config))]
     {
         if let Some(Value::Object(known)) = document.get_mut(part) {
             known.extend(more);
@@ -288,7 +287,9 @@ impl Engine for LocalEngine {
 
     fn remove_container(&mut self, name: &str, options: RemoveContainer) -> Result<(), Report> {
         container::collect(&self.dirs).map_err(|error| engine_report(&error))?;
-        container::remove(&self.dirs, name, options.force, options.volumes).map(drop).map_err(|error| engine_report(&error))
+        container::remove(&self.dirs, name, options.force, options.volumes)
+            .map(drop)
+            .map_err(|error| engine_report(&error))
     }
 
     fn images(&mut self) -> Result<Vec<ImageSummary>, Report> {

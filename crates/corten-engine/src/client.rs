@@ -113,8 +113,12 @@ impl Client {
             if heard {
                 match session::hear(self.socket.as_fd(), buffer) {
                     None => break None,
-                    Some((STDOUT, bytes)) if self.attached.stdout => write_all(rustix::stdio::stdout(), bytes),
-                    Some((STDERR, bytes)) if self.attached.stderr => write_all(rustix::stdio::stderr(), bytes),
+                    Some((STDOUT, bytes)) if self.attached.stdout => {
+                        write_all(rustix::stdio::stdout(), bytes)
+                    }
+                    Some((STDERR, bytes)) if self.attached.stderr => {
+                        write_all(rustix::stdio::stderr(), bytes)
+                    }
                     Some((EXITED, [code, oom])) => {
                         break Some(Outcome::Exited { code: *code, oom_killed: *oom != 0 });
                     }

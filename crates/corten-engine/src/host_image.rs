@@ -129,7 +129,8 @@ pub(crate) fn prepare(container: &Path) -> Result<HostImage, EngineError> {
             lowers.push(hidden);
         }
         lowers.push(PathBuf::from(tree));
-        let overlay = Overlay { lowers, writable: Some(own), volatile: true, idmap: true, ..Overlay::default() };
+        let overlay =
+            Overlay { lowers, writable: Some(own), volatile: true, idmap: true, ..Overlay::default() };
         mounts.push(Mount {
             target: tree.to_owned(),
             source: MountSource::Overlay(overlay),

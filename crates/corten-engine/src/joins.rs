@@ -97,11 +97,8 @@ impl Joins {
             *name = id;
             return Ok(at);
         }
-        let ended = || EngineError::Join {
-            what,
-            name: name.clone(),
-            why: format!("container {id} is not running"),
-        };
+        let ended =
+            || EngineError::Join { what, name: name.clone(), why: format!("container {id} is not running") };
         let state = &container.state;
         let pid = Pid::from_raw(state.pid).filter(|_| state.is_alive()).ok_or_else(ended)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| ended())?;

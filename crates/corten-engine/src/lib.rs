@@ -6,8 +6,9 @@
 //!   places/1/                    the layer of empty places below every image
 //!   containers/<id>/             upper/ work/ log.json, config.json (the record)
 //!   names/<name> -> <id>
+//!   volumes/<name>/              see `volume.rs`
 //! /run/corten/
-//!   ids/<n> -> <id>              leases of blocks of user ids
+//!   ids/<n> -> <id>              leases of blocks of user ids; <n>+<id> where several share one
 //!   <id>/                        lock (held by the monitor), state.json, exit, stdout, stderr, stdin
 //! ```
 //!

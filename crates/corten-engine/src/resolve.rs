@@ -81,8 +81,7 @@ pub(crate) fn spec(config: &Config, context: Context<'_>) -> Result<Spec, Engine
     };
     let host_user = user == UserNamespace::Host;
     let host_or_new = |host: bool| if host { Namespace::Host } else { Namespace::New };
-    let joined =
-        |join: &Option<Namespace>, host| join.clone().unwrap_or_else(|| host_or_new(host));
+    let joined = |join: &Option<Namespace>, host| join.clone().unwrap_or_else(|| host_or_new(host));
     let namespaces = Namespaces {
         pid: joined(&context.joins.pid, matches!(config.pid, Some(PidMode::Host))),
         network: joined(&context.joins.network, *network == NetworkMode::Host),

@@ -44,7 +44,9 @@ pub enum UserError {
         problem: &'static str,
     },
     /// An id that the container's user namespace has not.
-    #[error("{kind} {id} is not there: the container's user namespace has the ids 0 to 65535 (--userns host has all)")]
+    #[error(
+        "{kind} {id} is not there: the container's user namespace has the ids 0 to 65535 (--userns host has all)"
+    )]
     NotMapped {
         /// `user` or `group`.
         kind: &'static str,

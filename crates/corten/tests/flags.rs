@@ -158,7 +158,8 @@ fn only_the_attached_streams_are_carried() {
 #[test]
 fn logs_rotate_or_are_not_written() {
     let host = need_host!();
-    let script = "for i in 0 1 2 3 4 5 6 7 8 9; do for j in 0 1 2 3 4 5 6 7 8 9; do echo line $i$j; done; done";
+    let script =
+        "for i in 0 1 2 3 4 5 6 7 8 9; do for j in 0 1 2 3 4 5 6 7 8 9; do echo line $i$j; done; done";
     let flags = ["run", "--name", "rotates", "--log-opt", "max-size=1k", "--log-opt", "max-file=3"];
     let mut args = flags.to_vec();
     args.extend(["busybox", "sh", "-c", script]);
@@ -171,7 +172,8 @@ fn logs_rotate_or_are_not_written() {
     }
     assert!(!path.with_file_name("log.json.3").exists());
     assert!(std::fs::read_to_string(&path).unwrap().contains("line 99"));
-    let config = inspect(&host, "{{.HostConfig.LogConfig.Type}} {{json .HostConfig.LogConfig.Config}}", "rotates");
+    let config =
+        inspect(&host, "{{.HostConfig.LogConfig.Type}} {{json .HostConfig.LogConfig.Config}}", "rotates");
     assert_eq!(config, r#"json-file {"max-file":"3","max-size":"1k"}"#);
     let run = host.corten(&["run", "--name", "silent", "--log-driver", "none", "busybox", "echo", "shown"]);
     assert_eq!(text(&run.stdout), "shown\n");
@@ -192,14 +194,25 @@ fn logs_rotate_or_are_not_written() {
 fn labels_annotations_and_the_stop_are_kept_and_the_images_too() {
     let host = need_host!();
     let tar = host.path("busybox.tar");
-    let changes = ["-c", "LABEL from=image over=image", "-c", "STOPSIGNAL SIGQUIT", "-c", "HEALTHCHECK CMD true"];
+    let changes =
+        ["-c", "LABEL from=image over=image", "-c", "STOPSIGNAL SIGQUIT", "-c", "HEALTHCHECK CMD true"];
     let mut args = vec!["import"];
     args.extend(changes);
     args.extend([tar.to_str().unwrap(), "labelled"]);
     let import = host.corten(&args);
     assert!(import.status.success(), "{}", text(&import.stderr));
     let run = host.corten(&[
-        "run", "--name", "one", "-l", "over=own", "--annotation", "a=b", "--stop-timeout", "7", "labelled", "true",
+        "run",
+        "--name",
+        "one",
+        "-l",
+        "over=own",
+        "--annotation",
+        "a=b",
+        "--stop-timeout",
+        "7",
+        "labelled",
+        "true",
     ]);
     assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
     let format = "{{.Config.Labels.from}} {{.Config.Labels.over}} {{.HostConfig.Annotations.a}} \

@@ -104,7 +104,17 @@ fn processes_of_a_joined_pid_namespace_are_seen_and_end_with_it() {
     assert!(out.lines().any(|name| name == "sleep") && out.lines().any(|name| name == "cat"), "{out}");
     // When its first process ends, the kernel ends everything in the namespace.
     let mut joined = host
-        .command(&["run", "--name", "two", "--pid", "container:one", "busybox", "sh", "-c", "echo in; sleep 1000"])
+        .command(&[
+            "run",
+            "--name",
+            "two",
+            "--pid",
+            "container:one",
+            "busybox",
+            "sh",
+            "-c",
+            "echo in; sleep 1000",
+        ])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
@@ -121,7 +131,8 @@ fn shared_memory_comes_with_an_ipc_namespace_that_may_be_shared() {
     start(&host, "private", &["--ipc", "private"]);
     start(&host, "none", &["--ipc", "none"]);
     let join = ["--ipc", "container:shares"];
-    let script = "readlink /proc/self/ns/ipc; echo text > /dev/shm/file; busybox df -k /dev/shm; ls -d /dev/mqueue";
+    let script =
+        "readlink /proc/self/ns/ipc; echo text > /dev/shm/file; busybox df -k /dev/shm; ls -d /dev/mqueue";
     let (code, out, err) = host.sh(&join, script);
     assert_eq!(code, 0, "{err}");
     assert_eq!(out.lines().next(), Some(namespace(&pid_of(&host, "shares"), "ipc").as_str()));
@@ -156,9 +167,7 @@ fn a_user_namespace_alone_can_be_shared() {
 fn everything_at_once_and_along_a_chain() {
     let host = need_host!();
     start(&host, "one", &["--ipc", "shareable"]);
-    let all = |name: &str| {
-        ["--network", "--pid", "--ipc"].map(|flag| format!("{flag}=container:{name}"))
-    };
+    let all = |name: &str| ["--network", "--pid", "--ipc"].map(|flag| format!("{flag}=container:{name}"));
     let to_one = all("one");
     start(&host, "two", &to_one.each_ref().map(String::as_str));
     let to_two = all("two");
@@ -202,7 +211,10 @@ fn what_cannot_be_joined_is_refused_by_name() {
         (&["--network", "container:ended"], &["ended", "is not running"]),
         (&["--pid", "container:ended"], &["PID namespace", "ended", "is not running"]),
         (&["--network", "container:one", "-h", "x"], &["conflicting options: hostname and the network mode"]),
-        (&["--network", "container:one", "--dns", "1.1.1.1"], &["conflicting options: dns and the network mode"]),
+        (
+            &["--network", "container:one", "--dns", "1.1.1.1"],
+            &["conflicting options: dns and the network mode"],
+        ),
         (
             &["--network", "container:one", "--add-host", "a:1.1.1.1"],
             &["conflicting options: custom host-to-IP mapping and the network mode"],
@@ -285,7 +297,10 @@ fn clocks_of_a_time_namespace_are_ahead() {
         all.extend(flags);
         let (code, out, err) = host.sh(&all, "cat /proc/self/timens_offsets");
         assert_eq!(code, 0, "{flags:?}: {err}");
-        assert!(out.lines().nth(1).is_some_and(|line| line.split_whitespace().eq(["boottime", "-5", "0"])), "{out}");
+        assert!(
+            out.lines().nth(1).is_some_and(|line| line.split_whitespace().eq(["boottime", "-5", "0"])),
+            "{out}"
+        );
     }
     let err = refused(&host, &["--time-offset", "boottime=-9000000000"]);
     assert!(err.contains("offsets of the time namespace's clocks") && err.contains("ERANGE"), "{err}");

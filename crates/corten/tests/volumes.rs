@@ -93,7 +93,8 @@ fn an_empty_volume_gets_what_the_image_has_there() {
     assert_eq!(out, "link\ntool\n");
     let (code, out, err) = run(&host, &["-v", "other:/alias"], "content", "cat /alias/link");
     assert_eq!((code, out.as_str()), (0, "from the image\n"), "{err}");
-    for flags in [&["-v", "bare:/srv/data:nocopy"][..], &["--mount", "src=bare,dst=/srv/data,volume-nocopy"]] {
+    for flags in [&["-v", "bare:/srv/data:nocopy"][..], &["--mount", "src=bare,dst=/srv/data,volume-nocopy"]]
+    {
         let (code, out, err) = run(&host, flags, "content", "ls /srv/data; stat -c %u /srv/data");
         assert_eq!((code, out.as_str()), (0, "0\n"), "{err}");
     }
@@ -149,10 +150,12 @@ fn what_lies_in_several_layers_is_copied_as_it_is_seen() {
     assert_eq!((code, out.as_str()), (0, "both\n2"), "{err}");
     // The same image as a mount, whole and in part.
     let whole = format!("type=image,source={name},target=/image");
-    let (code, out, err) = run(&host, &["--mount", &whole], "busybox", "ls /image/srv/data; echo x > /image/x");
+    let (code, out, err) =
+        run(&host, &["--mount", &whole], "busybox", "ls /image/srv/data; echo x > /image/x");
     assert!(code != 0 && out == "both\n" && err.contains("Read-only"), "{out}{err}");
     let part = format!("type=image,source={name},target=/image,image-subpath=srv/data");
-    let (code, out, err) = run(&host, &["--mount", &part], "busybox", "cat /image/both; stat -c %u /image/both");
+    let (code, out, err) =
+        run(&host, &["--mount", &part], "busybox", "cat /image/both; stat -c %u /image/both");
     assert_eq!((code, out.as_str()), (0, "20\n"), "{err}");
     let up = format!("type=image,source={name},target=/image,image-subpath=../etc");
     assert_eq!(run(&host, &["--mount", &up], "busybox", "true").0, 125);
@@ -169,7 +172,8 @@ fn an_image_as_a_mount_is_kept_while_it_is_used() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let refused = host.corten(&["rmi", "content"]);
     assert!(!refused.status.success() && text(&refused.stderr).contains("uses"), "{}", text(&refused.stderr));
-    let absent = host.corten(&["run", "--rm", "--mount", "type=image,source=no,target=/x", "busybox", "true"]);
+    let absent =
+        host.corten(&["run", "--rm", "--mount", "type=image,source=no,target=/x", "busybox", "true"]);
     assert_eq!(absent.status.code(), Some(125));
     host.corten(&["rm", "uses"]);
     host.assert_clean(&[]);
@@ -189,7 +193,10 @@ fn anonymous_volumes_go_with_rm_and_stay_without() {
     assert!(made.len() == 2 && made.iter().all(|name| name.len() == 64), "{made:?}");
     let format = "{{range .Mounts}}{{.Type}} {{.Destination}} {{.Driver}} {{.RW}} {{.Name}}\n{{end}}";
     let shown = text(&host.corten(&["inspect", "-f", format, "kept"]).stdout);
-    assert!(shown.contains("volume /new local true ") && shown.contains("volume /srv/data local true "), "{shown}");
+    assert!(
+        shown.contains("volume /new local true ") && shown.contains("volume /srv/data local true "),
+        "{shown}"
+    );
     assert!(made.iter().all(|name| shown.contains(name)), "{shown}");
     // In use, also by a container that does not run.
     let refused = host.corten(&["volume", "rm", &made[0]]);
@@ -316,7 +323,9 @@ fn killed_while_it_fills_a_volume_nothing_is_half() {
     let whole = "link\nsub\ntool\nfrom the image\n";
     let mut hits = 0;
     // Every call that changes the volume: the copy's, the renames that make it whole.
-    for (call, most) in [("mkdirat,mkdir", 14), ("rename,renameat2", 12), ("linkat,symlinkat,fchmod", 9), ("fsync", 9)] {
+    for (call, most) in
+        [("mkdirat,mkdir", 14), ("rename,renameat2", 12), ("linkat,symlinkat,fchmod", 9), ("fsync", 9)]
+    {
         for nth in 1..=most {
             let name = format!("v{}{nth}", call.replace(',', "-"));
             let mount = format!("{name}:/srv/data");
@@ -332,8 +341,11 @@ fn killed_while_it_fills_a_volume_nothing_is_half() {
                 .status;
             use std::os::unix::process::ExitStatusExt;
             hits += usize::from(status.signal() == Some(9) || status.code() == Some(137));
-            let (code, out, err) =
-                run_whole(&host, &mount, "cd /srv/data && ls && cat sub/file && stat -c '%u %a' . > /dev/null");
+            let (code, out, err) = run_whole(
+                &host,
+                &mount,
+                "cd /srv/data && ls && cat sub/file && stat -c '%u %a' . > /dev/null",
+            );
             assert_eq!((code, out.as_str()), (0, whole), "{call} {nth}: {err}");
             let left: Vec<_> = std::fs::read_dir(host.path("root/volumes").join(&name))
                 .unwrap()

@@ -45,7 +45,9 @@ mod tests {
         let both = TimeOffset { monotonic_s: 86_400, boottime_s: -7 };
         assert_eq!(TimeOffset::parse("monotonic=86400,boottime=-7"), Ok(both));
         assert_eq!(TimeOffset::parse("boottime=5").unwrap().boottime_s, 5);
-        for bad in ["", "5", "monotonic", "monotonic=", "monotonic=1,monotonic=2", "realtime=1", "boottime=1s"] {
+        for bad in
+            ["", "5", "monotonic", "monotonic=", "monotonic=1,monotonic=2", "realtime=1", "boottime=1s"]
+        {
             assert!(TimeOffset::parse(bad).is_err(), "{bad}");
         }
     }

@@ -32,7 +32,10 @@ pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
     config.log.json_file()?;
     check_stop_signal(config)?;
     if let Some(driver) = config.volume_driver.as_ref().filter(|driver| !is_local(driver)) {
-        return refuse(&format!("--volume-driver {driver}"), "there are no volume plugins; local is the only driver");
+        return refuse(
+            &format!("--volume-driver {driver}"),
+            "there are no volume plugins; local is the only driver",
+        );
     }
     if !config.storage_opts.is_empty() {
         return refuse("--storage-opt", "this store has no options");
@@ -87,7 +90,10 @@ fn is_local(driver: &str) -> bool {
 fn check_volume(volume: &wanted::Volume) -> Result<(), EngineError> {
     let refuse = |what: String, why: &str| Err(EngineError::refused(what, why));
     if let Some(driver) = volume.driver.as_ref().filter(|driver| !is_local(driver)) {
-        return refuse(format!("volume-driver={driver}"), "there are no volume plugins; local is the only driver");
+        return refuse(
+            format!("volume-driver={driver}"),
+            "there are no volume plugins; local is the only driver",
+        );
     }
     if let Some(name) = volume.driver_opts.keys().next() {
         return refuse(format!("volume-opt={name}"), "a volume is a directory here and has no options");

@@ -98,7 +98,8 @@ pub(super) fn mounts(
             propagation: 0,
         });
     }
-    let mut asked = config.mounts.iter().map(|mount| wanted_mount(mount, context)).collect::<Result<Vec<_>, _>>()?;
+    let mut asked =
+        config.mounts.iter().map(|mount| wanted_mount(mount, context)).collect::<Result<Vec<_>, _>>()?;
     asked.extend(devices);
     // Parents first, as Docker sorts them.
     asked.sort_by_key(|mount| mount.target.matches('/').count());

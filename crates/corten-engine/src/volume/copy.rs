@@ -59,13 +59,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        from: &OwnedFd,
-        to: &OwnedFd,
-        name: &CStr,
-        below: &Path,
-    ) -> Result<(), EngineError> {
+    fn entry(&mut self, from: &OwnedFd, to: &OwnedFd, name: &CStr, below: &Path) -> Result<(), EngineError> {
         let relative = below.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
         let path = self.path.join(&relative);
         let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW).at("fstatat", &path)?;

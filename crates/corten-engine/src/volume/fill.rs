@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 
 use corten_runtime::spec::{Mount, MountSource};
 use rustix::fs::{
-    Dir, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, open, openat, openat2,
-    renameat_with,
+    Dir, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, open, openat, openat2, renameat_with,
 };
 use rustix::io::Errno;
 
@@ -40,7 +39,8 @@ impl Content<'_> {
         let mut layers = self.lowers;
         let mut rest = target;
         for mount in self.mounts {
-            let below = target.strip_prefix(&mount.target).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+            let below =
+                target.strip_prefix(&mount.target).filter(|rest| rest.is_empty() || rest.starts_with('/'));
             if let (Some(below), MountSource::Overlay(overlay)) = (below, &mount.source)
                 && below.len() < rest.len()
             {
@@ -48,8 +48,9 @@ impl Content<'_> {
                 rest = below;
             }
         }
-        let view = corten_runtime::apply::view(layers, self.scratch)
-            .map_err(|call| corten_runtime::StartError::Operation { operation: "filling a volume".to_owned(), call })?;
+        let view = corten_runtime::apply::view(layers, self.scratch).map_err(|call| {
+            corten_runtime::StartError::Operation { operation: "filling a volume".to_owned(), call }
+        })?;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let path = rest.trim_start_matches('/');
         let path = if path.is_empty() { "." } else { path };

@@ -24,8 +24,9 @@ pub(crate) fn settle(
     taken.retain(|mount| !config.mounts.iter().any(|known| known.target == mount.target));
     config.mounts.append(&mut taken);
     for target in image.iter().flat_map(|image| image.config.volumes.keys()) {
-        let mut mount = Mount::parse_volume(target)
-            .map_err(|error| EngineError::refused(format!("the image's VOLUME {target:?}"), error.to_string()))?;
+        let mut mount = Mount::parse_volume(target).map_err(|error| {
+            EngineError::refused(format!("the image's VOLUME {target:?}"), error.to_string())
+        })?;
         mount.bind_spec = None;
         if !matches!(mount.source, MountSource::Volume(Volume { name: None, .. })) {
             return Err(EngineError::refused(format!("the image's VOLUME {target:?}"), "it is no path"));

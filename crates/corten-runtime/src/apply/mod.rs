@@ -18,8 +18,8 @@ mod mounts;
 mod parent;
 mod payload;
 mod target;
-mod wire;
 mod view;
+mod wire;
 mod workshop;
 
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -344,7 +344,8 @@ impl Maker<'_> {
         let place = workshop.attach(tree.as_fd(), true)?;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let base = rustix::fs::open(place.as_c_str(), flags, Mode::empty()).call(|| format!("open({place:?})"))?;
+        let base =
+            rustix::fs::open(place.as_c_str(), flags, Mode::empty()).call(|| format!("open({place:?})"))?;
         let inner = rustix::fs::openat2(&base, path, flags, Mode::empty(), resolve)
             .call(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?;
         open_tree(&inner, c"", clone_flags(false) | OpenTreeFlags::AT_EMPTY_PATH)
@@ -382,7 +383,10 @@ fn mount_at(path: &CStr) -> Made {
     let stat = rustix::fs::statx(&place, c"", AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::TYPE)
         .call(|| format!("statx({path:?})"))?;
     if !stat.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT) {
-        return Err(CallError::new(format!("statx({path:?}) in the other container: no mount"), Errno::INVAL));
+        return Err(CallError::new(
+            format!("statx({path:?}) in the other container: no mount"),
+            Errno::INVAL,
+        ));
     }
     open_tree(&place, c"", clone_flags(false) | OpenTreeFlags::AT_EMPTY_PATH)
         .call(|| format!("open_tree({path:?}, OPEN_TREE_CLONE)"))

@@ -452,9 +452,7 @@ fn identity_of(plan: &Plan, found: Option<Identity>) -> Identity {
             Identity { uid: *uid, gid: *gid, groups: groups.clone(), home: String::new() }
         }
         (User::Lookup { .. }, Some(found)) => found,
-        (User::Lookup { .. }, None) => {
-            Identity { uid: 0, gid: 0, groups: Vec::new(), home: String::new() }
-        }
+        (User::Lookup { .. }, None) => Identity { uid: 0, gid: 0, groups: Vec::new(), home: String::new() },
     }
 }
 
@@ -474,7 +472,8 @@ fn still_there(joined: &[BorrowedFd<'_>]) -> Result<(), StartError> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     for pidfd in joined {
         let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-        let ended = poll(&mut fds, Some(&now)).call(|| "poll(pidfd)").during(|| "joining namespaces".to_owned())?;
+        let ended =
+            poll(&mut fds, Some(&now)).call(|| "poll(pidfd)").during(|| "joining namespaces".to_owned())?;
         if ended > 0 {
             return Err(StartError::JoinedGone);
         }
