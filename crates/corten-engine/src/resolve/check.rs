@@ -30,6 +30,9 @@ pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
         return refuse("--restart", "restart policies are not there yet");
     }
     config.log.json_file()?;
+    if config.time_offset.is_some() && !std::path::Path::new("/proc/self/ns/time").exists() {
+        return refuse("--time-offset", "this kernel has no time namespaces (Linux 5.6, CONFIG_TIME_NS)");
+    }
     check_stop_signal(config)?;
     if let Some(driver) = config.volume_driver.as_ref().filter(|driver| !is_local(driver)) {
         return refuse(
