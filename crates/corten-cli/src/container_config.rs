@@ -77,6 +77,7 @@ impl ContainerFlags {
             uts: self.uts,
             userns: self.userns,
             cgroupns: self.cgroupns,
+            time_offset: self.time_offset,
             networks: self.network,
             ports: self.publish.into_iter().flatten().collect(),
             exposed_ports: self.expose.into_iter().flatten().collect(),

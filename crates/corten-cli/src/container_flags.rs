@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use corten_engine::config::blkio::DeviceRate;
 use corten_engine::config::{
     CapabilityArg, CgroupnsMode, Device, DeviceCgroupRule, ExposedPort, HostEntry, IdOrName, Init, IpcMode,
-    Mount, NetworkAttachment, PidMode, PortMapping, PullPolicy, Restart, Stream, Ulimit, User, UsernsMode,
-    UtsMode, cpus, duration, host_entry, label, name, size,
+    Mount, NetworkAttachment, PidMode, PortMapping, PullPolicy, Restart, Stream, TimeOffset, Ulimit, User,
+    UsernsMode, UtsMode, cpus, duration, host_entry, label, name, size,
 };
 
 use crate::flags::{self, flags};
@@ -171,6 +171,8 @@ flags! {
         storage_opt: Vec<Pair> = "storage-opt" ["list", label::parse_pair];
         /// Sysctl options
         sysctl: Vec<Pair> = "sysctl" ["map", label::parse_sysctl];
+        /// A time namespace with its clocks ahead by so many seconds (monotonic=SECONDS,boottime=SECONDS)
+        time_offset: Option<TimeOffset> = "time-offset" ["map", TimeOffset::parse];
         /// Mount a tmpfs directory
         tmpfs: Vec<Mount> = "tmpfs" ["list", Mount::parse_tmpfs];
         /// Allocate a pseudo-TTY

@@ -1,6 +1,7 @@
 //! The engine as the commands see it: the calls of [`Engine`] carried out by `corten-engine` and
 //! `corten-store`, their errors turned into reports with a kind and a hint.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,15 +10,17 @@ use corten_cgroup::{Driver, Systemd};
 use corten_engine::config::{CgroupManager, Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::record::Status;
+use corten_engine::volume::{self, Pruned, Volume};
 use corten_engine::{Dirs, EngineError, collect, explain, run};
 use corten_store::{
     ImportOptions, InUse, InUseError, LoadOptions, RemoveOptions, Removed, Store, StoreError, User,
 };
 use serde_json::{Value, json};
 
+use crate::document;
 use crate::engine_api::{
     ContainerState, ContainerSummary, Engine, EngineOptions, ImageRemoval, ImageSummary, Import, Load,
-    Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome,
+    Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, VolumeSummary,
 };
 use crate::report::{ENGINE_FAILED, Kind, Report};
 
@@ -114,7 +117,10 @@ fn in_use(dirs: &Dirs) -> Result<InUse, InUseError> {
     for container in container::list(dirs)? {
         let user = User { container: container.record.name.clone(), running: container.state.is_alive() };
         if let Ok(id) = container.record.image_id.parse() {
-            in_use.images.entry(id).or_default().push(user);
+            in_use.images.entry(id).or_default().push(user.clone());
+        }
+        for id in container.record.mounted_images.iter().filter_map(|id| id.parse().ok()) {
+            in_use.images.entry(id).or_default().push(user.clone());
         }
         for layer in &container.record.layers {
             in_use.layers.insert(layer.parse()?);
@@ -138,6 +144,8 @@ fn summary(container: Container) -> ContainerSummary {
             _ => {}
         }
     }
+    let volume = |mount: &&corten_engine::config::Mount| matches!(mount.source, MountSource::Volume(_));
+    let local_volumes = record.config.mounts.iter().filter(volume).count() as u32;
     ContainerSummary {
         state: match state.status {
             Status::Created => ContainerState::Created,
@@ -152,30 +160,28 @@ fn summary(container: Container) -> ContainerSummary {
         image_id: record.image_id,
         command: record.args.join(" "),
         created_s: seconds(record.created_ns),
+        local_volumes,
+        networks: vec![document::network(&record.config)],
         labels: record.config.labels,
         mounts,
-        networks: vec![network(&record.config.networks)],
         ..ContainerSummary::default()
     }
 }
 
-fn network(networks: &[corten_engine::config::NetworkAttachment]) -> String {
-    match networks.first().map(|network| &network.mode) {
-        Some(corten_engine::config::NetworkMode::Host) => "host".to_owned(),
-        _ => "none".to_owned(),
-    }
-}
-
-/// The part of Docker's container document that is known here.
-fn document(container: Container) -> Value {
-    let Container { record, state } = container;
-    let time = |ns: u128| match ns {
+/// Go's zero time for what never was.
+fn time(ns: u128) -> String {
+    match ns {
         0 => "0001-01-01T00:00:00Z".to_owned(),
         ns => {
             let since = std::time::Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX));
             corten_oci::time::rfc3339(std::time::UNIX_EPOCH + since)
         }
-    };
+    }
+}
+
+/// The part of Docker's container document that is known here.
+fn whole(dirs: &Dirs, container: Container) -> Value {
+    let Container { record, state } = container;
     let status = match state.status {
         Status::Created => "created",
         Status::Running => "running",
@@ -184,7 +190,9 @@ fn document(container: Container) -> Value {
     let config = &record.config;
     let port = |port: &ExposedPort| (format!("{}/{}", port.port, port.protocol.as_str()), json!({}));
     let exposed: serde_json::Map<String, Value> = config.exposed_ports.iter().map(port).collect();
-    json!({
+    let log = dirs.container(&record.id).join("log.json");
+    let log_path = if log.exists() { log.display().to_string() } else { String::new() };
+    let mut document = json!({
         "Id": record.id,
         "Created": time(record.created_ns),
         "Path": record.args.first(),
@@ -205,12 +213,14 @@ fn document(container: Container) -> Value {
         "Image": record.image_id,
         "Name": format!("/{}", record.name),
         "Driver": "overlay",
+        "LogPath": log_path,
+        "Mounts": document::mounts(dirs, config),
         "Platform": "linux",
         "HostConfig": {
             "AutoRemove": config.auto_remove,
             "Privileged": config.privileged,
             "ReadonlyRootfs": config.read_only,
-            "NetworkMode": network(&config.networks),
+            "NetworkMode": document::network(config),
             "Memory": config.resources.memory_bytes.unwrap_or(0),
             "NanoCpus": config.resources.nano_cpus.unwrap_or(0),
             "PidsLimit": config.resources.pids_limit,
@@ -237,7 +247,24 @@ fn document(container: Container) -> Value {
             "UnmappedBinds": state.unmapped_binds,
             "Cgroup": record.cgroup,
         },
-    })
+    });
+    for (part, more) in [("HostConfig", document::host_config(config)), ("Config", document::config(config))]
+    {
+        if let Some(Value::Object(known)) = document.get_mut(part) {
+            known.extend(more);
+        }
+    }
+    document
+}
+
+fn volume_summary(dirs: &Dirs, volume: Volume, containers: usize) -> VolumeSummary {
+    VolumeSummary {
+        mountpoint: volume::mountpoint(dirs, &volume.name).display().to_string(),
+        name: volume.name,
+        labels: volume.labels,
+        anonymous: volume.anonymous,
+        containers,
+    }
 }
 
 /// What the script of `--explain` says of the command and of this program.
@@ -296,7 +323,9 @@ impl Engine for LocalEngine {
 
     fn remove_container(&mut self, name: &str, options: RemoveContainer) -> Result<(), Report> {
         collect::sweep(&self.dirs);
-        container::remove(&self.dirs, name, options.force).map(drop).map_err(|error| engine_report(&error))
+        container::remove(&self.dirs, name, options.force, options.volumes)
+            .map(drop)
+            .map_err(|error| engine_report(&error))
     }
 
     fn images(&mut self) -> Result<Vec<ImageSummary>, Report> {
@@ -425,7 +454,7 @@ impl Engine for LocalEngine {
     fn inspect_container(&mut self, name: &str, _size: bool) -> Result<Option<Value>, Report> {
         collect::sweep(&self.dirs);
         match container::find(&self.dirs, name) {
-            Ok(container) => Ok(Some(document(container))),
+            Ok(container) => Ok(Some(whole(&self.dirs, container))),
             Err(EngineError::NoSuchContainer(_)) => Ok(None),
             Err(error) => Err(engine_report(&error)),
         }
@@ -459,6 +488,55 @@ impl Engine for LocalEngine {
                 "Layers": image.diff_ids().iter().map(ToString::to_string).collect::<Vec<_>>(),
             },
         })))
+    }
+
+    fn create_volume(
+        &mut self,
+        name: Option<&str>,
+        labels: BTreeMap<String, String>,
+    ) -> Result<String, Report> {
+        let made = volume::create(&self.dirs, name, labels);
+        made.map(|volume| volume.name).map_err(|error| engine_report(&error))
+    }
+
+    fn volumes(&mut self) -> Result<Vec<VolumeSummary>, Report> {
+        let users = volume::users(&self.dirs).map_err(|error| engine_report(&error))?;
+        let list = volume::list(&self.dirs).map_err(|error| engine_report(&error))?;
+        let count = |volume: &Volume| users.get(&volume.name).map_or(0, std::collections::BTreeSet::len);
+        Ok(list
+            .into_iter()
+            .map(|volume| {
+                let containers = count(&volume);
+                volume_summary(&self.dirs, volume, containers)
+            })
+            .collect())
+    }
+
+    fn inspect_volume(&mut self, name: &str) -> Result<Option<Value>, Report> {
+        match volume::inspect(&self.dirs, name) {
+            Ok(volume) => Ok(Some(json!({
+                "CreatedAt": time(volume.created_ns),
+                "Driver": "local",
+                "Labels": volume.labels,
+                "Mountpoint": volume::mountpoint(&self.dirs, &volume.name),
+                "Name": volume.name,
+                "Options": null,
+                "Scope": "local",
+            }))),
+            Err(EngineError::NoSuchVolume(_)) => Ok(None),
+            Err(error) => Err(engine_report(&error)),
+        }
+    }
+
+    fn remove_volume(&mut self, name: &str, force: bool) -> Result<(), Report> {
+        collect::sweep(&self.dirs);
+        volume::remove(&self.dirs, name, force).map_err(|error| engine_report(&error))
+    }
+
+    fn prune_volumes(&mut self, chosen: &dyn Fn(&VolumeSummary) -> bool) -> Result<Pruned, Report> {
+        collect::sweep(&self.dirs);
+        volume::prune(&self.dirs, |volume| chosen(&volume_summary(&self.dirs, volume.clone(), 0)))
+            .map_err(|error| engine_report(&error))
     }
 
     fn info(&mut self) -> Result<Value, Report> {

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use corten_engine::config::{Config, PullPolicy};
+use corten_engine::volume::Pruned;
 use serde_json::Value;
 
 use crate::report::Report;
@@ -46,6 +47,25 @@ pub trait Engine {
     fn inspect_container(&mut self, name: &str, size: bool) -> Result<Option<Value>, Report>;
 
     fn inspect_image(&mut self, name: &str, platform: Option<&str>) -> Result<Option<Value>, Report>;
+
+    /// The name of the volume, which may have been there before; `None`: one is made up.
+    fn create_volume(
+        &mut self,
+        name: Option<&str>,
+        labels: BTreeMap<String, String>,
+    ) -> Result<String, Report>;
+
+    /// All volumes, by name.
+    fn volumes(&mut self) -> Result<Vec<VolumeSummary>, Report>;
+
+    /// What `docker volume inspect` shows; `None`: there is no such volume.
+    fn inspect_volume(&mut self, name: &str) -> Result<Option<Value>, Report>;
+
+    /// With `force` one that is not there is no error.
+    fn remove_volume(&mut self, name: &str, force: bool) -> Result<(), Report>;
+
+    /// Removes those that no container uses and that are chosen.
+    fn prune_volumes(&mut self, chosen: &dyn Fn(&VolumeSummary) -> bool) -> Result<Pruned, Report>;
 
     /// As `GET /info`.
     fn info(&mut self) -> Result<Value, Report>;
@@ -120,6 +140,17 @@ pub struct Load {
     pub input: Option<PathBuf>,
     pub platforms: Vec<String>,
     pub quiet: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VolumeSummary {
+    pub name: String,
+    /// The directory that containers see, on the host.
+    pub mountpoint: String,
+    pub labels: BTreeMap<String, String>,
+    pub anonymous: bool,
+    /// How many use it; counted for lists only.
+    pub containers: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,6 +14,7 @@ pub mod commands;
 mod container_config;
 mod container_flags;
 pub mod context;
+mod document;
 mod engine;
 pub mod engine_api;
 pub mod env;

@@ -5,7 +5,6 @@ use crate::flags::{Meta, Refused};
 
 /// In [`crate::container_flags`] already, waiting for their feature.
 pub(crate) const NOT_YET: &[(&str, &str)] = &[
-    ("attach", "choosing among the streams is not supported yet"),
     ("cpu-rt-period", "real-time scheduling of cgroups is not supported yet"),
     ("cpu-rt-runtime", "real-time scheduling of cgroups is not supported yet"),
     ("health-cmd", "health checks are not supported yet"),
@@ -14,15 +13,9 @@ pub(crate) const NOT_YET: &[(&str, &str)] = &[
     ("health-start-interval", "health checks are not supported yet"),
     ("health-start-period", "health checks are not supported yet"),
     ("health-timeout", "health checks are not supported yet"),
-    ("log-driver", "log drivers are not supported yet"),
-    ("log-opt", "log drivers are not supported yet"),
     ("publish", "ports cannot be published yet"),
     ("publish-all", "ports cannot be published yet"),
-    ("stop-signal", "there is no `corten stop` yet that would send it"),
-    ("stop-timeout", "there is no `corten stop` yet that would wait for it"),
     ("storage-opt", "the storage driver has no options"),
-    ("volume-driver", "volume plugins are not supported"),
-    ("volumes-from", "taking over another container's volumes is not supported yet"),
 ];
 
 const fn refused(

@@ -119,6 +119,7 @@ fn overlay(mut words: Words) -> Result<(), Report> {
         userxattr: words.switch("--userxattr"),
         idmap: userns.is_some(),
         screened: words.switch("--screened"),
+        subpath: None,
     };
     let [at] = words.operands()?;
     let shift = Shift { userns: userns.as_deref(), owner };

@@ -140,6 +140,40 @@ fn inspect() {
 }
 
 #[test]
+fn volumes() {
+    let got = corten(&["volume", "create", "--label", "a=b", "data"]);
+    assert_eq!(got.stdout, "data\n");
+    let labels = std::collections::BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    assert_eq!(got.calls.last(), Some(&Call::CreateVolume(Some("data".into()), labels)));
+    assert_eq!(corten(&["volume", "create"]).stdout, "made-up\n");
+    for (args, want) in [
+        (&["-d", "nfs"][..], "--driver nfs is refused"),
+        (&["-o", "type=tmpfs"], "--opt type=tmpfs is refused"),
+        (&["--scope", "single"], "--scope is refused: it is for cluster volumes only"),
+    ] {
+        let args: Vec<&str> = ["volume", "create"].iter().chain(args).copied().collect();
+        let got = corten(&args);
+        assert!(got.code == 125 && got.stderr.contains(want), "{}", got.stderr);
+    }
+    let want = "DRIVER    VOLUME NAME\nlocal     data\nlocal     loose\nlocal     named\n";
+    assert_eq!(corten(&["volume", "ls"]).stdout, want);
+    assert_eq!(corten(&["volume", "ls", "-qf", "dangling=true", "-f", "name=oo"]).stdout, "loose\n");
+    assert_eq!(corten(&["volume", "list", "-qf", "label=kind=data"]).stdout, "data\n");
+    assert_eq!(corten(&["volume", "ls", "-f", "driver=x"]).stdout, "DRIVER    VOLUME NAME\n");
+    assert_eq!(corten(&["volume", "inspect", "-f", "{{.Name}}", "data"]).stdout, "data\n");
+    assert_eq!(corten(&["inspect", "--type", "volume", "-f", "{{.Driver}}", "data"]).stdout, "local\n");
+    assert_eq!(corten(&["volume", "inspect", "nope"]).stderr, "error: get nope: no such volume\n");
+    let got = corten(&["volume", "rm", "-f", "data", "nope"]);
+    assert_eq!((got.code, got.stdout.as_str()), (1, "data\n"));
+    let want = "Deleted Volumes:\nloose\n\nTotal reclaimed space: 1.5kB\n";
+    assert_eq!(corten(&["volume", "prune", "-f"]).stdout, want);
+    let got = corten(&["volume", "prune", "-f", "--all", "--filter", "label!=kind=loose"]);
+    assert_eq!(got.stdout, "Deleted Volumes:\nnamed\n\nTotal reclaimed space: 1.5kB\n");
+    let got = corten(&["volume", "prune", "-f", "--filter", "label=no"]);
+    assert_eq!(got.stdout, "Total reclaimed space: 0B\n");
+}
+
+#[test]
 fn the_rest() {
     assert_eq!(corten(&["--version"]).stdout, format!("Corten version {}\n", corten_cli::VERSION));
     assert_eq!(
@@ -197,7 +231,7 @@ fn help_texts() {
     let root = add(&["--help"]);
     assert_eq!(corten(&[]).stdout, root);
     assert_eq!(corten(&["help"]).stdout, root);
-    for command in ["container", "image", "system"] {
+    for command in ["container", "image", "system", "volume"] {
         add(&[command, "--help"]);
     }
     for command in [
@@ -219,6 +253,9 @@ fn help_texts() {
     }
     add(&["container", "inspect", "-h"]);
     add(&["image", "inspect", "-h"]);
+    for command in ["create", "inspect", "ls", "prune", "rm"] {
+        add(&["volume", command, "-h"]);
+    }
     insta::assert_snapshot!("help", all);
 }
 

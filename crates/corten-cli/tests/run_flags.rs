@@ -208,14 +208,14 @@ fn refusals() {
             "error: conflicting options: cannot specify both --restart and --rm\n",
         ),
         (
-            &["-a", "stdin", "i"],
-            "error: --attach is refused: choosing among the streams is not supported yet
-See",
+            &["-d", "-a", "stdin", "i"],
+            "error: conflicting options: cannot specify both --attach and --detach\n",
         ),
+        (&["--log-driver=none", "--log-opt=a=b", "i"], "error: invalid logging opts for driver none\n"),
+        (&["--log-driver=local", "i"], "error: logger: no log driver named 'local' is registered"),
         (
-            &["--log-driver=none", "i"],
-            "error: --log-driver is refused: log drivers are not supported yet
-See",
+            &["--time-offset=5", "i"],
+            "error: invalid argument \"5\" for \"--time-offset\" flag: invalid time offset \"5\"",
         ),
         (&["-w", "x", "i"], "error: the working directory 'x' is invalid, it needs to be an absolute path\n"),
         (&["-v", "/a:/x", "--tmpfs", "/x", "i"], "error: Duplicate mount point: /x\n"),

@@ -8,9 +8,29 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, Winsize};
 
+use crate::config::{Config, Stream};
 use crate::detach_keys::{DetachKeys, Spotter};
 use crate::run::Outcome;
 use crate::session::{self, EXITED, RESIZE, SIGNAL, STDERR, STDIN, STDOUT};
+
+/// The streams that it takes part in: those of `-a`, or what Docker attaches without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attached {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Attached {
+    pub(crate) fn of(config: &Config) -> Self {
+        let said = |stream| config.attach.is_empty() || config.attach.contains(&stream);
+        Self { stdin: said(Stream::Stdin), stdout: said(Stream::Stdout), stderr: said(Stream::Stderr) }
+    }
+
+    pub(crate) fn only_input(self) -> bool {
+        !self.stdout && !self.stderr
+    }
+}
 
 /// The command's own process in the foreground.
 pub(crate) struct Client {
@@ -21,6 +41,7 @@ pub(crate) struct Client {
     pub(crate) proxy: bool,
     /// What leaves the container, typed on a terminal.
     pub(crate) detach_keys: DetachKeys,
+    pub(crate) attached: Attached,
 }
 
 /// The user's terminal, without line editing, echo and signals of its own: those are the container's
@@ -94,8 +115,8 @@ impl Client {
         let watched = self.watched();
         let before = signal::set_mask(&watched);
         let signals = signal::signalfd(&watched).ok()?;
-        let raw = Raw::make(self.tty && self.interactive);
-        let mut input = self.interactive;
+        let mut input = self.interactive && self.attached.stdin;
+        let raw = Raw::make(self.tty && input);
         let mut spotter = self.tty.then(|| Spotter::new(&self.detach_keys));
         let mut unsent = Unsent::default();
         let (mut detached, mut killed) = (false, None);
@@ -151,8 +172,12 @@ impl Client {
             if heard {
                 match session::hear(self.socket.as_fd(), buffer) {
                     None => break None,
-                    Some((STDOUT, bytes)) => write_all(rustix::stdio::stdout(), bytes),
-                    Some((STDERR, bytes)) => write_all(rustix::stdio::stderr(), bytes),
+                    Some((STDOUT, bytes)) if self.attached.stdout => {
+                        write_all(rustix::stdio::stdout(), bytes)
+                    }
+                    Some((STDERR, bytes)) if self.attached.stderr => {
+                        write_all(rustix::stdio::stderr(), bytes)
+                    }
                     Some((EXITED, [code, oom])) => {
                         break Some(Outcome::Exited { code: *code, oom_killed: *oom != 0 });
                     }
@@ -167,6 +192,48 @@ impl Client {
             let _delivered = signal::kill(rustix::process::getpid().as_raw_nonzero().get(), number);
         }
         outcome
+    }
+
+    /// Carries standard input to its end and nothing else: `-a stdin`. What the container writes is read and
+    /// dropped, so that it is not held up; its log has it.
+    pub(crate) fn feed(&self, buffer: &mut [u8]) {
+        if self.interactive {
+            let _ended_first = self.carry_input(buffer);
+        }
+    }
+
+    fn carry_input(&self, buffer: &mut [u8]) -> Option<()> {
+        let stdin = rustix::stdio::stdin();
+        let mut unsent: Option<Vec<u8>> = None;
+        loop {
+            let wanted = if unsent.is_some() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            let mut fds = vec![PollFd::new(&self.socket, wanted)];
+            if unsent.is_none() {
+                fds.push(PollFd::new(&stdin, PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
+            let heard = fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+            let typed = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+            if typed {
+                let count = rustix::io::read(stdin, &mut buffer[..session::CHUNK - 1]).unwrap_or(0);
+                unsent = Some(buffer[..count].to_vec());
+            }
+            if let Some(body) = unsent.take() {
+                match session::try_tell(self.socket.as_fd(), STDIN, &body) {
+                    Err(Errno::AGAIN) => unsent = Some(body),
+                    Err(_) => return None,
+                    // The end of the input was told.
+                    Ok(()) if body.is_empty() => return Some(()),
+                    Ok(()) => {}
+                }
+            }
+            if heard && matches!(session::hear(self.socket.as_fd(), buffer), None | Some((EXITED, _))) {
+                return None;
+            }
+        }
     }
 
     /// The signals that are taken from a descriptor instead of being delivered.

@@ -86,6 +86,8 @@ fn sweep_all(dirs: &Dirs) {
             }
         }
     }
+    // Those that were being made or removed; what cannot go now goes the next time.
+    let _left = crate::volume::collect(dirs);
     // If it cannot be made, the next command sweeps again.
     if make_private(&dirs.run).is_ok() {
         let _again = std::fs::write(dirs.run.join(SWEPT), "");
@@ -153,6 +155,7 @@ pub(crate) fn finish(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
     let end = state.map(|state| ended(&live, state));
     release(dirs, id, Some(&record))?;
     if record.config.auto_remove {
+        crate::volume::discard(dirs, id, &crate::volume::anonymous_in(&record.config));
         return forget(dirs, id, Some(&record.name));
     }
     let path = kept.join("state.json");

@@ -78,11 +78,11 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
     read(dirs, &id)?.ok_or_else(missing)
 }
 
-/// Removes a container; one that runs only if forced.
+/// Removes a container; one that runs only if forced. With `volumes` its anonymous volumes go too.
 ///
 /// # Errors
 /// [`EngineError::Running`], [`EngineError::Starting`]; what a call says.
-pub fn remove(dirs: &Dirs, name: &str, force: bool) -> Result<String, EngineError> {
+pub fn remove(dirs: &Dirs, name: &str, force: bool, volumes: bool) -> Result<String, EngineError> {
     let container = find(dirs, name)?;
     let id = container.record.id.clone();
     if container.state.is_alive() {
@@ -105,6 +105,9 @@ pub fn remove(dirs: &Dirs, name: &str, force: bool) -> Result<String, EngineErro
     collect::release(dirs, &id, record.as_ref())?;
     // First of the files: no half of a container is shown, and a removal that is killed is finished.
     collect::remove_file(&dirs.container(&id).join("config.json"))?;
+    if volumes || container.record.config.auto_remove {
+        crate::volume::discard(dirs, &id, &crate::volume::anonymous_in(&container.record.config));
+    }
     collect::forget(dirs, &id, Some(&container.record.name))?;
     drop(hold);
     Ok(id)

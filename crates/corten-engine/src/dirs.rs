@@ -41,6 +41,12 @@ impl Dirs {
         self.root.join("names").join(name)
     }
 
+    /// Where volumes are.
+    #[must_use]
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
     /// Where blocks of ids are leased.
     #[must_use]
     pub fn leases(&self) -> PathBuf {

@@ -58,6 +58,33 @@ pub enum EngineError {
         /// The reason, and the way out where there is one.
         why: String,
     },
+    /// Flags that exclude each other.
+    #[error("conflicting options: {0}")]
+    Conflict(&'static str),
+    /// Something of another container cannot be joined.
+    #[error("cannot join the {what} of container {name}: {why}")]
+    Join {
+        /// What.
+        what: &'static str,
+        /// Whose.
+        name: String,
+        /// Why not.
+        why: String,
+    },
+    /// No volume of that name.
+    #[error("get {0}: no such volume")]
+    NoSuchVolume(String),
+    /// Containers use the volume.
+    #[error("remove {name}: volume is in use - [{}]", users.join(", "))]
+    VolumeInUse {
+        /// Which.
+        name: String,
+        /// The containers' ids.
+        users: Vec<String>,
+    },
+    /// The log options.
+    #[error(transparent)]
+    Log(#[from] crate::config::log::LogError),
     /// All blocks of ids are in use.
     #[error("no block of user ids is free: {0} containers run")]
     NoIds(u32),

@@ -13,7 +13,7 @@ use crate::error::EngineError;
 use crate::hold::Hold;
 use crate::lease::Lease;
 use crate::resolve;
-use crate::run::RootFiles;
+use crate::run::Sources;
 
 /// What the script says of the command and of this program.
 #[derive(Debug, Clone, Default)]
@@ -30,11 +30,12 @@ pub struct ExplainOptions {
 ///
 /// # Errors
 /// As [`crate::run::run`]; an operation that a script cannot do, by name.
-pub fn explain(dirs: &Dirs, config: Config, options: &ExplainOptions) -> Result<String, EngineError> {
+pub fn explain(dirs: &Dirs, mut config: Config, options: &ExplainOptions) -> Result<String, EngineError> {
     resolve::check(&config)?;
+    check(&config)?;
     let id = corten_oci::ContainerId::from_random(crate::run::random()?).as_str().to_owned();
     let made = Made::at(dirs, &id)?;
-    let files = RootFiles::find(dirs, &config, &id)?;
+    let files = Sources::find(dirs, &mut config, &id)?;
     drop(made);
     let (first_id, lease) = Lease::look(dirs, &id)?;
     let mut context = files.context(dirs, &config, &id, first_id);
@@ -46,6 +47,27 @@ pub fn explain(dirs: &Dirs, config: Config, options: &ExplainOptions) -> Result<
     let frame = frame(dirs, &config, options, &id, lease.as_deref());
     corten_runtime::explain::script(&plan, &frame)
         .map_err(|error| EngineError::refused(format!("--explain of {}", error.what), error.why))
+}
+
+/// What the engine itself makes for a container beside its plan, and a script would have to.
+fn check(config: &Config) -> Result<(), EngineError> {
+    let refuse = |what: &str| {
+        let why =
+            "corten makes it beside the plan, which is all that is printed; leave it out to see the rest";
+        Err(EngineError::refused(format!("--explain with {what}"), why))
+    };
+    for mount in &config.mounts {
+        match &mount.source {
+            MountSource::Volume(_) => return refuse("a volume"),
+            MountSource::Image(_) => return refuse("--mount type=image"),
+            MountSource::Bind(_) | MountSource::Tmpfs(_) => {}
+        }
+    }
+    let below_dev = |path: &str| path.starts_with("/dev/");
+    match config.resources.devices.iter().find(|device| !below_dev(&device.container_path)) {
+        Some(device) => refuse(&format!("--device at {}", device.container_path)),
+        None => Ok(()),
+    }
 }
 
 /// What the image `host` needs is made in the container's directory to be planned with; it goes again.

@@ -174,8 +174,14 @@ impl Layers<'_> {
         let hidden = own.join("hidden");
         scan::hide(tree, &hidden, &private)?;
         let lowers = vec![hidden, tree.to_owned()];
-        let overlay =
-            Overlay { lowers, writable: Some(own), volatile: true, idmap: true, userxattr: false, screened };
+        let overlay = Overlay {
+            lowers,
+            writable: Some(own),
+            volatile: true,
+            idmap: true,
+            screened,
+            ..Overlay::default()
+        };
         Ok(mount(tree, MountSource::Overlay(overlay), 0))
     }
 

@@ -6,6 +6,7 @@
 //!   places/1/                    the layer of empty places below every image
 //!   containers/<id>/             upper/ work/ log.json, config.json (the record)
 //!   names/<name> -> <id>
+//!   volumes/<name>/              see `volume.rs`
 //! /run/corten/
 //!   ids/<n> -> <id>              leases of blocks of user ids
 //!   <id>/                        state.json, exit, stdout, stderr; locked while something is under way
@@ -26,6 +27,7 @@ pub mod error;
 pub mod explain;
 mod hold;
 mod host_image;
+mod joins;
 mod lease;
 mod log;
 mod monitor;
@@ -35,6 +37,8 @@ pub mod record;
 mod resolve;
 pub mod run;
 mod session;
+mod settle;
+pub mod volume;
 
 pub use detach_keys::DetachKeys;
 pub use dirs::Dirs;

@@ -19,6 +19,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::config::log::JsonFile;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::hold::Hold;
@@ -34,12 +35,17 @@ pub(crate) struct Monitor {
     pub(crate) name: String,
     pub(crate) auto_remove: bool,
     pub(crate) interactive: bool,
-    pub(crate) write_log: bool,
+    /// Where what the container writes is kept, if it is.
+    pub(crate) log: Option<JsonFile>,
     /// It has no pid namespace of its own.
     pub(crate) shares_pids: bool,
     pub(crate) lease: Option<Lease>,
     /// Says that it lives.
     pub(crate) hold: Hold,
+    /// Processes whose namespaces are joined.
+    pub(crate) joined: Vec<OwnedFd>,
+    /// Volumes that go with a container that is removed by itself.
+    pub(crate) anonymous: Vec<String>,
     pub(crate) client: OwnedFd,
 }
 
@@ -107,9 +113,15 @@ impl Monitor {
         let exit = live.join("exit");
         let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::CLOEXEC;
         let record = rustix::fs::open(&exit, flags, Mode::from_raw_mode(0o600)).at("open", &exit)?;
+        let joined = crate::joins::borrowed(&self.joined);
         if plan.spec.process.terminal.is_some() {
             let starter_only = &[self.hold.as_fd()];
-            let options = Options { exit_record: Some(record.as_fd()), starter_only, ..Options::default() };
+            let options = Options {
+                exit_record: Some(record.as_fd()),
+                starter_only,
+                joined: &joined,
+                ..Options::default()
+            };
             let mut started = corten_runtime::apply::start(plan, &options)?;
             let Some(master) = started.terminal.take() else {
                 return Err(StartError::Killed("a terminal that was not made".to_owned()).into());
@@ -144,6 +156,7 @@ impl Monitor {
             stdio: Some(stdio),
             exit_record: Some(record.as_fd()),
             starter_only,
+            joined: &joined,
             ..Options::default()
         };
         let started = corten_runtime::apply::start(plan, &options)?;
@@ -172,7 +185,7 @@ impl Monitor {
     /// Carries bytes and signals until the first process has ended and everything it wrote is read.
     fn serve(&self, started: &Started, mut streams: Streams, client: &mut Option<()>) -> Exit {
         let path = self.dirs.container(&self.id).join("log.json");
-        let mut log = if self.write_log { Log::open(&path).ok() } else { None };
+        let mut log = self.log.and_then(|limits| Log::open(&path, limits).ok());
         let mut buffer = vec![0; session::CHUNK];
         let mut pending = Vec::new();
         loop {
@@ -308,6 +321,7 @@ impl Monitor {
             // The record stays where the next command finds it and tries again.
             let _shown = record::write(&self.dirs.live(&self.id).join("state.json"), &state, false);
         } else if self.auto_remove {
+            crate::volume::discard(&self.dirs, &self.id, &self.anonymous);
             let _left = crate::collect::forget(&self.dirs, &self.id, Some(&self.name));
         } else {
             // Kept on disk: what runs no more outlives the boot.

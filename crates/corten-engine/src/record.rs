@@ -24,9 +24,12 @@ pub struct Record {
     pub created_ns: u128,
     /// The image's id; empty for `host`.
     pub image_id: String,
-    /// The image's layers, by their diff-ids: what garbage collection must keep.
+    /// The image's layers, by their diff-ids: what garbage collection must keep; those of mounted images too.
     pub layers: Vec<String>,
-    /// What was asked for.
+    /// The images of `--mount type=image`.
+    #[serde(default)]
+    pub mounted_images: Vec<String>,
+    /// What was asked for, with what the image and other containers add to it.
     pub config: Config,
     /// The command as it is executed.
     pub args: Vec<String>,

@@ -1,6 +1,7 @@
 //! Config and image → Spec: every default filled in, everything that cannot be done refused by name.
 
 mod check;
+mod devices;
 mod hostile;
 mod mounts;
 mod process;
@@ -10,13 +11,14 @@ use std::path::PathBuf;
 
 use corten_runtime::plan::sysctl_namespace;
 use corten_runtime::spec::{
-    IdMaps, Mount, Namespace, Namespaces, Overlay, Root, RootSource, Spec, UserNamespace,
+    IdMaps, Mount, Namespace, Namespaces, Overlay, Root, RootSource, Spec, TimeOffsets, UserNamespace,
 };
 
-pub(crate) use check::check;
+pub(crate) use check::{check, check_stop_signal};
 
 use crate::config::{Config, IpcMode, NetworkMode, PidMode, UsernsMode, UtsMode};
 use crate::error::EngineError;
+use crate::joins::Joins;
 use crate::lease::BLOCK;
 
 const MASKED: [&str; 12] = [
@@ -50,40 +52,69 @@ pub(crate) struct Context<'a> {
     pub(crate) terminal: Option<(u16, u16)>,
     /// Whether a bind's source that is missing is made, as `-v` has it.
     pub(crate) make_sources: bool,
+    /// What it shares with other containers.
+    pub(crate) joins: &'a Joins,
+    /// Where the volumes are.
+    pub(crate) volumes: PathBuf,
+    /// The images of `--mount type=image`.
+    pub(crate) mounted: &'a [MountedImage],
+}
+
+/// An image that is mounted beside the container's own.
+pub(crate) struct MountedImage {
+    pub(crate) target: String,
+    pub(crate) id: String,
+    /// The uppermost first.
+    pub(crate) layers: Vec<PathBuf>,
+    pub(crate) diff_ids: Vec<String>,
 }
 
 pub(crate) fn spec(config: &Config, context: Context<'_>) -> Result<Spec, EngineError> {
     let privileged = config.privileged;
     let network = config.networks.first().map_or(&NetworkMode::Default, |network| &network.mode);
-    let host_user = privileged
-        || matches!(config.userns, Some(UsernsMode::Host))
-        || matches!(config.pid, Some(PidMode::Host));
-    let user = if host_user {
-        UserNamespace::Host
-    } else {
-        UserNamespace::New(IdMaps::block(context.first_id, BLOCK))
+    let user = match &context.joins.user {
+        Some(joined) => joined.clone(),
+        None if privileged
+            || matches!(config.userns, Some(UsernsMode::Host))
+            || matches!(config.pid, Some(PidMode::Host)) =>
+        {
+            UserNamespace::Host
+        }
+        None => UserNamespace::New(IdMaps::block(context.first_id, BLOCK)),
     };
+    let host_user = user == UserNamespace::Host;
     let host_or_new = |host: bool| if host { Namespace::Host } else { Namespace::New };
+    let joined = |join: &Option<Namespace>, host| join.clone().unwrap_or_else(|| host_or_new(host));
     let namespaces = Namespaces {
-        pid: host_or_new(matches!(config.pid, Some(PidMode::Host))),
-        network: host_or_new(*network == NetworkMode::Host),
-        ipc: host_or_new(matches!(config.ipc, Some(IpcMode::Host))),
+        pid: joined(&context.joins.pid, matches!(config.pid, Some(PidMode::Host))),
+        network: joined(&context.joins.network, *network == NetworkMode::Host),
+        ipc: joined(&context.joins.ipc, matches!(config.ipc, Some(IpcMode::Host))),
         uts: host_or_new(matches!(config.uts, Some(UtsMode::Host))),
         cgroup: host_or_new(matches!(config.cgroupns, Some(crate::config::CgroupnsMode::Host))),
         user,
-        time: None,
+        time: config.time_offset.map(|offset| TimeOffsets {
+            monotonic: (offset.monotonic_s, 0),
+            boottime: (offset.boottime_s, 0),
+        }),
     };
     let host_uts = namespaces.uts == Namespace::Host;
     if host_uts && (config.hostname.is_some() || config.domainname.is_some()) {
         return Err(EngineError::refused("--hostname", "conflicting options: hostname and the UTS mode"));
     }
-    let hostname = config.hostname.clone().unwrap_or_else(|| context.id[..12].to_owned());
+    let shared = context.joins.hostname();
+    let (hostname, domainname) = match shared {
+        Some((hostname, domainname)) if config.hostname.is_none() => (hostname, domainname),
+        _ => {
+            let own = config.hostname.clone().unwrap_or_else(|| context.id[..12].to_owned());
+            (own, config.domainname.clone())
+        }
+    };
     let args = process::command(config, context.image)?;
     let mut spec = Spec {
         id: context.id.to_owned(),
         run_dir: context.run_dir.clone(),
         hostname: (!host_uts).then(|| hostname.clone()),
-        domainname: config.domainname.clone().filter(|_| !host_uts),
+        domainname: domainname.filter(|_| !host_uts),
         namespaces,
         root: Root {
             source: RootSource::Overlay(Overlay {
@@ -93,6 +124,7 @@ pub(crate) fn spec(config: &Config, context: Context<'_>) -> Result<Spec, Engine
                 idmap: !host_user,
                 userxattr: false,
                 screened: false,
+                subpath: None,
             }),
             read_only: config.read_only,
         },

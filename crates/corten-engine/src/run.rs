@@ -7,19 +7,19 @@ use corten_cgroup::Layout;
 use corten_store::Store;
 use rustix::io::Errno;
 
-use crate::client::Client;
+use crate::client::{Attached, Client};
 use crate::collect;
 use crate::config::Config;
 use crate::detach_keys::DetachKeys;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
 use crate::hold::Hold;
-use crate::lease::Lease;
+use crate::joins::Joins;
 use crate::monitor::Monitor;
 use crate::record::{self, Record, State, VERSION};
-use crate::resolve::{self, Context};
+use crate::resolve::{self, Context, MountedImage};
 use crate::session::{self, FAILED, STARTED};
-use crate::{host_image, names, places};
+use crate::{host_image, names, places, settle, volume};
 
 /// How a container is run.
 #[derive(Debug, Clone, Default)]
@@ -69,12 +69,14 @@ pub fn run(
     resolve::check(&config)?;
     let tty = config.tty;
     let interactive = config.interactive;
+    let attached = Attached::of(&config);
     let id = corten_oci::ContainerId::from_random(random()?).as_str().to_owned();
     // From here on whatever is left is found by the next command.
     let hold = Hold::take(dirs, &id)?;
     let undone = |error| {
         crate::lease::release_of(dirs, &id);
         // What cannot be removed now is found unlocked, and removed, by the next command.
+        volume::discard_of(dirs, &id);
         let _left = collect::forget(dirs, &id, None);
         error
     };
@@ -112,9 +114,13 @@ pub fn run(
         return Ok(Outcome::Started(id));
     }
     let (proxy, detach_keys) = (options.sig_proxy, options.detach_keys.clone());
-    Client { socket: client, tty, interactive, proxy, detach_keys }
-        .attend(&mut buffer)
-        .ok_or(EngineError::MonitorGone(name))
+    let client = Client { socket: client, tty, interactive, proxy, detach_keys, attached };
+    if attached.only_input() {
+        // Docker's client goes when its input ends, and prints the id.
+        client.feed(&mut buffer);
+        return Ok(Outcome::Started(id));
+    }
+    client.attend(&mut buffer).ok_or(EngineError::MonitorGone(name))
 }
 
 pub(crate) fn random() -> Result<[u8; 32], EngineError> {
@@ -153,21 +159,23 @@ fn reserve_name(dirs: &Dirs, config: &Config, id: &str) -> Result<String, Engine
     Err(EngineError::refused("an automatic name", "a thousand tries found none that is free"))
 }
 
-/// Where a container's files come from.
-pub(crate) struct RootFiles {
+/// Where a container's files come from, and what it takes from others.
+pub(crate) struct Sources {
     /// `None` is the machine itself.
-    image: Option<corten_store::Image>,
-    lowers: Vec<PathBuf>,
-    mounts: Vec<corten_runtime::spec::Mount>,
+    pub(crate) image: Option<corten_store::Image>,
+    pub(crate) lowers: Vec<PathBuf>,
+    /// Mounts that the image itself brings.
+    pub(crate) mounts: Vec<corten_runtime::spec::Mount>,
+    /// The images of `--mount type=image`.
+    pub(crate) mounted: Vec<MountedImage>,
+    pub(crate) joins: Joins,
 }
 
-impl RootFiles {
-    /// Finds the image; for `host` its layers are made in the container's directory.
-    pub(crate) fn find(dirs: &Dirs, config: &Config, id: &str) -> Result<Self, EngineError> {
-        if config.image == "host" {
-            let host = host_image::prepare(&dirs.container(id))?;
-            return Ok(Self { image: None, lowers: vec![host.skeleton], mounts: host.mounts });
-        }
+impl Sources {
+    /// Finds them, and completes the configuration by what they say; for `host` its layers are made in the
+    /// container's directory.
+    pub(crate) fn find(dirs: &Dirs, config: &mut Config, id: &str) -> Result<Self, EngineError> {
+        let joins = Joins::find(dirs, config)?;
         let platform = match &config.platform {
             None => None,
             Some(text) => Some(
@@ -175,10 +183,18 @@ impl RootFiles {
                     .map_err(|error| EngineError::refused(format!("--platform {text}"), error.to_string()))?,
             ),
         };
-        let image = Store::open(&dirs.root)?.resolve(&config.image, platform.as_ref())?;
-        let mut lowers: Vec<PathBuf> = image.layers.iter().rev().cloned().collect();
-        lowers.push(places::layer(dirs, id)?);
-        Ok(Self { image: Some(image), lowers, mounts: Vec::new() })
+        let (image, lowers, mounts) = if config.image == "host" {
+            let host = host_image::prepare(&dirs.container(id))?;
+            (None, vec![host.skeleton], host.mounts)
+        } else {
+            let image = Store::open(&dirs.root)?.resolve(&config.image, platform.as_ref())?;
+            let mut lowers: Vec<PathBuf> = image.layers.iter().rev().cloned().collect();
+            lowers.push(places::layer(dirs, id)?);
+            (Some(image), lowers, Vec::new())
+        };
+        settle::settle(dirs, config, image.as_ref())?;
+        let mounted = settle::mounted_images(dirs, config, platform.as_ref())?;
+        Ok(Self { image, lowers, mounts, mounted, joins })
     }
 
     /// What the specification is made from.
@@ -200,11 +216,14 @@ impl RootFiles {
             first_id,
             terminal: config.tty.then(|| size().map_or((0, 0), |size| (size.ws_row, size.ws_col))),
             make_sources: true,
+            joins: &self.joins,
+            volumes: dirs.volumes(),
+            mounted: &self.mounted,
         }
     }
 }
 
-fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result<Made, EngineError> {
+fn make(dirs: &Dirs, mut config: Config, id: &str, name: &str, hold: Hold) -> Result<Made, EngineError> {
     let (container_dir, run_dir) = (dirs.container(id), dirs.live(id));
     make_private(&container_dir)?;
     for dir in ["upper", "work"] {
@@ -213,12 +232,13 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result
     // The root of the container has the mode of the upper directory.
     let upper = container_dir.join("upper");
     rustix::fs::chmod(&upper, rustix::fs::Mode::from_raw_mode(0o755)).at("chmod", &upper)?;
-    let files = RootFiles::find(dirs, &config, id)?;
-    let lease = Lease::take(dirs, id)?;
-    let spec = resolve::spec(&config, files.context(dirs, &config, id, lease.first_id))?;
-    let image = files.image;
+    let sources = Sources::find(dirs, &mut config, id)?;
+    let lease = sources.joins.lease(dirs, id)?;
+    let first_id = lease.as_ref().map_or(0, |lease| lease.first_id);
+    let spec = resolve::spec(&config, sources.context(dirs, &config, id, first_id))?;
+    let Sources { image, lowers, mounts, mounted, joins } = sources;
     let shares_pids = spec.namespaces.pid != corten_runtime::spec::Namespace::New;
-    let record = Record {
+    let mut record = Record {
         version: VERSION,
         id: id.to_owned(),
         name: name.to_owned(),
@@ -227,6 +247,7 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result
         layers: image
             .as_ref()
             .map_or_else(Vec::new, |image| image.diff_ids().iter().map(ToString::to_string).collect()),
+        mounted_images: mounted.iter().map(|image| image.id.clone()).collect(),
         args: spec.process.args.clone(),
         env: spec.process.env.clone(),
         user: match &spec.process.user {
@@ -237,11 +258,15 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result
         cgroup: spec.cgroup.as_ref().map(|cgroup| cgroup.path.to_string()),
         config,
     };
+    record.layers.extend(mounted.into_iter().flat_map(|image| image.diff_ids));
+    let held = volume::hold(dirs, &record.config)?;
     let keep = if record.config.auto_remove { &run_dir } else { &container_dir };
     record::write(&keep.join("config.json"), &record, !record.config.auto_remove)?;
     if !record.config.auto_remove {
         record::write(&container_dir.join("state.json"), &State::created(), false)?;
     }
+    let content = volume::Content { lowers: &lowers, mounts: &mounts, scratch: &run_dir };
+    volume::ready(dirs, &record.config, &content, held.as_ref())?;
     let needed = spec.cgroup.as_ref().map(|cgroup| corten_cgroup::plan::needed(&cgroup.resources));
     let layout = Layout::detect_for(needed.unwrap_or(corten_cgroup::Controllers::NONE))?;
     let plan = corten_runtime::plan::build(spec, Some(&layout))?;
@@ -252,10 +277,12 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result
         name: name.to_owned(),
         auto_remove: record.config.auto_remove,
         interactive: record.config.interactive,
-        write_log: !record.config.auto_remove,
+        log: if record.config.auto_remove { None } else { record.config.log.json_file()? },
         shares_pids,
-        lease: Some(lease),
         hold,
+        lease,
+        joined: joins.into_pidfds(),
+        anonymous: volume::anonymous_in(&record.config),
         client: monitor_end,
     };
     Ok(Made { monitor, plan, client })

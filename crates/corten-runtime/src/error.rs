@@ -36,12 +36,41 @@ pub enum StartError {
     /// The cgroup could not be made or limited.
     #[error(transparent)]
     Cgroup(#[from] corten_cgroup::Error),
+    /// The file system of a mount cannot shift its ids.
+    #[error(
+        "{}: the {filesystem} there cannot be mounted with shifted ids ({}); {}",
+        path.display(),
+        corten_sys::errno_name(*errno),
+        unshiftable_hint(*layer)
+    )]
+    Unshiftable {
+        /// Where.
+        path: std::path::PathBuf,
+        /// What is mounted there.
+        filesystem: String,
+        /// It is a layer of the image and no bind.
+        layer: bool,
+        /// What mount_setattr(2) said.
+        errno: Errno,
+    },
+    /// A process whose namespaces were to be joined has ended.
+    #[error("the container whose namespaces were to be joined has ended")]
+    JoinedGone,
     /// The child died before it had reported anything.
     #[error("the container's first process was killed during set-up by {0}")]
     Killed(String),
     /// The specification asks for what cannot be done.
     #[error("{0}")]
     Spec(#[from] SpecError),
+}
+
+fn unshiftable_hint(layer: bool) -> &'static str {
+    if layer {
+        "keep --root on ext4, xfs, btrfs or (Linux 6.3) tmpfs, or use --userns host"
+    } else {
+        "mount it read-only (:ro), or with the host's ids (:nomap, --mount …,idmap=off), where the container's \
+         root is nobody"
+    }
 }
 
 fn exec_reason(errno: Errno) -> String {

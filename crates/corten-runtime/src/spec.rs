@@ -201,6 +201,8 @@ pub struct Overlay {
     pub userxattr: bool,
     /// The layers are read as a stranger reads them: nobody sees what "other" may not. Takes at least two.
     pub screened: bool,
+    /// A path below it that is mounted instead, resolved inside it.
+    pub subpath: Option<String>,
 }
 
 /// One more mount.

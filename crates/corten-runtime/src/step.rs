@@ -95,7 +95,8 @@ pub fn overlay(overlay: &Overlay, attributes: u64, shift: Shift<'_>, at: &Path) 
     let (userns, maps) = (shift.open()?, shift.maps());
     let pool = corten_sys::fd::Pool::default();
     let userns = userns.as_ref().map(AsFd::as_fd);
-    let maker = Maker { userns, maps: maps.as_ref(), run_dir: at, pool: &pool };
+    let maker =
+        Maker { userns, maps: maps.as_ref(), run_dir: at, pool: &pool, unshiftable: Default::default() };
     let _owner = maps.as_ref().map(FsOwner::become_one).transpose()?;
     let (made, _by_path) = maker.overlay(&op, attributes)?;
     attach(&made, at)
@@ -129,7 +130,13 @@ pub fn bind(
     let userns = shift.open()?;
     let pool = corten_sys::fd::Pool::default();
     let userns = userns.as_ref().map(AsFd::as_fd);
-    let maker = Maker { userns, maps: None, run_dir: Path::new("/tmp"), pool: &pool };
+    let maker = Maker {
+        userns,
+        maps: None,
+        run_dir: Path::new("/tmp"),
+        pool: &pool,
+        unshiftable: Default::default(),
+    };
     let mut unmapped = false;
     let made =
         maker.bind(bind, change.attributes, change.recursive_attributes, change.propagation, || {

@@ -43,6 +43,16 @@ pub enum UserError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// An id that the container's user namespace has not.
+    #[error(
+        "{kind} {id} is not there: the container's user namespace has the ids 0 to 65535 (--userns host has all)"
+    )]
+    NotMapped {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// Which.
+        id: u32,
+    },
     /// A call failed.
     #[error(transparent)]
     Call(#[from] corten_sys::CallError),

@@ -191,11 +191,10 @@ fn what_is_not_there_is_refused_by_name() {
     for (flags, named) in [
         (&["-p", "80:80"][..], "--publish"),
         (&["--network", "bridge"], "bridge"),
-        (&["-v", "data:/data"], "volume"),
         (&["--restart", "always"], "--restart"),
         (&["--sysctl", "kernel.core_pattern=x"], "kernel.core_pattern"),
         (&["--security-opt", "apparmor=x"], "apparmor"),
-        (&["--device", "/dev/null:/etc/null"], "/etc/null"),
+        (&["--device", "/etc/passwd"], "/etc/passwd"),
     ] {
         let mut args = vec!["run", "--rm"];
         args.extend(flags);

@@ -16,7 +16,7 @@ flags! {
         format: Option<String> = "format" 'f' ["string", flags::text];
         /// Display total file sizes if the type is container
         size: bool = "size" 's';
-        /// Only inspect objects of the given type (container|image)
+        /// Only inspect objects of the given type (container|image|volume)
         kind: Option<String> = "type" ["string", flags::text];
     }
 }
@@ -33,18 +33,21 @@ impl Subcommand for Args {
             "" => Report::user(format!("No such object: {name}")),
             kind => Report::user(format!("No such {kind}: {name}")),
         };
-        if !matches!(kind, "" | "container" | "image") {
+        if !matches!(kind, "" | "container" | "image" | "volume") {
             return Err(Report::user(format!("{kind:?} is not a valid value for --type"))
-                .hint("there are container and image"));
+                .hint("there are container, image and volume"));
         }
         show(cx, &args, self.format.as_deref(), |cx, name| {
             let engine = cx.engine()?;
             let mut found = None;
-            if kind != "image" {
+            if matches!(kind, "" | "container") {
                 found = engine.inspect_container(name, size)?;
             }
-            if found.is_none() && kind != "container" {
+            if found.is_none() && matches!(kind, "" | "image") {
                 found = engine.inspect_image(name, None)?;
+            }
+            if found.is_none() && matches!(kind, "" | "volume") {
+                found = engine.inspect_volume(name)?;
             }
             found.ok_or_else(|| missing(name))
         })

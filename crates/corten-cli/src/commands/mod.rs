@@ -24,6 +24,11 @@ mod rm;
 mod rmi;
 mod run;
 mod version;
+mod volume_create;
+mod volume_inspect;
+mod volume_ls;
+mod volume_prune;
+mod volume_rm;
 
 mod container_inspect;
 
@@ -78,6 +83,19 @@ pub(crate) const GROUPS: &[Group] = &[
         ],
     },
     Group { name: "system", about: "Manage Corten", entries: &[Entry::of::<info::Args>()] },
+    Group {
+        name: "volume",
+        about: "Manage volumes",
+        entries: &[
+            Entry::of::<volume_create::Args>(),
+            Entry::of::<volume_inspect::Args>(),
+            Entry::named::<volume_ls::Args>("list").hide(),
+            Entry::of::<volume_ls::Args>(),
+            Entry::of::<volume_prune::Args>(),
+            Entry::named::<volume_rm::Args>("remove").hide(),
+            Entry::of::<volume_rm::Args>(),
+        ],
+    },
 ];
 
 /// Shown first in `corten --help`.

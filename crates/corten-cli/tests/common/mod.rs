@@ -12,6 +12,7 @@ use corten_cli::context::Context;
 use corten_cli::engine_api::*;
 use corten_cli::report::{NOT_FOUND, Report};
 use corten_engine::config::Config;
+use corten_engine::volume::Pruned;
 use serde_json::{Value, json};
 
 /// Noon of a day in 2024.
@@ -25,6 +26,8 @@ pub enum Call {
     RemoveImage(String, RemoveImage),
     Import(Import),
     Load(Load),
+    CreateVolume(Option<String>, BTreeMap<String, String>),
+    RemoveVolume(String, bool),
     Internal(Vec<OsString>),
 }
 
@@ -119,6 +122,41 @@ impl Engine for Fake {
 
     fn inspect_image(&mut self, name: &str, _: Option<&str>) -> Result<Option<Value>, Report> {
         Ok((name == "busybox").then(|| json!({"Id": "sha256:dd", "RepoTags": ["busybox:latest"]})))
+    }
+
+    fn create_volume(
+        &mut self,
+        name: Option<&str>,
+        labels: BTreeMap<String, String>,
+    ) -> Result<String, Report> {
+        self.0.borrow_mut().push(Call::CreateVolume(name.map(Into::into), labels));
+        Ok(name.unwrap_or("made-up").into())
+    }
+
+    fn volumes(&mut self) -> Result<Vec<VolumeSummary>, Report> {
+        let one = |name: &str, anonymous, containers| VolumeSummary {
+            name: name.into(),
+            mountpoint: format!("/v/{name}/_data"),
+            labels: BTreeMap::from([("kind".into(), name.into())]),
+            anonymous,
+            containers,
+        };
+        Ok(vec![one("data", false, 1), one("loose", true, 0), one("named", false, 0)])
+    }
+
+    fn inspect_volume(&mut self, name: &str) -> Result<Option<Value>, Report> {
+        Ok((name == "data").then(|| json!({"Name": "data", "Driver": "local"})))
+    }
+
+    fn remove_volume(&mut self, name: &str, force: bool) -> Result<(), Report> {
+        self.0.borrow_mut().push(Call::RemoveVolume(name.into(), force));
+        if name == "nope" { Err(Report::user("get nope: no such volume")) } else { Ok(()) }
+    }
+
+    fn prune_volumes(&mut self, chosen: &dyn Fn(&VolumeSummary) -> bool) -> Result<Pruned, Report> {
+        let unused = self.volumes()?.into_iter().filter(|one| one.containers == 0 && chosen(one));
+        let names: Vec<String> = unused.map(|one| one.name).collect();
+        Ok(Pruned { bytes: names.len() as u64 * 1500, names })
     }
 
     fn info(&mut self) -> Result<Value, Report> {

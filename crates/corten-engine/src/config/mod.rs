@@ -34,6 +34,7 @@ pub mod restart;
 pub mod security_opt;
 pub mod size;
 pub mod stream;
+pub mod time_offset;
 pub mod ulimit;
 pub mod user;
 
@@ -53,6 +54,7 @@ pub use resources::Resources;
 pub use restart::Restart;
 pub use security_opt::{Seccomp, SecurityOpts};
 pub use stream::Stream;
+pub use time_offset::TimeOffset;
 pub use ulimit::Ulimit;
 pub use user::{IdOrName, User};
 
@@ -109,6 +111,8 @@ pub struct Config {
     pub uts: Option<UtsMode>,
     pub userns: Option<UsernsMode>,
     pub cgroupns: Option<CgroupnsMode>,
+    /// A time namespace with these offsets (Corten's own).
+    pub time_offset: Option<TimeOffset>,
     pub networks: Vec<NetworkAttachment>,
     pub ports: Vec<PortMapping>,
     pub exposed_ports: Vec<ExposedPort>,

@@ -58,8 +58,10 @@ pub struct Bind {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Volume {
-    /// Absent: an anonymous volume.
+    /// Absent: an anonymous volume, until the engine makes a name up.
     pub name: Option<String>,
+    /// It goes with its last container, if that is asked for.
+    pub anonymous: bool,
     /// Do not fill a new volume with what the image has there.
     pub no_copy: bool,
     pub subpath: Option<String>,

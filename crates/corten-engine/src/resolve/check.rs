@@ -1,7 +1,7 @@
 //! What is refused before anything is made, by the name of its flag.
 
 use crate::config::mount as wanted;
-use crate::config::{Config, IpcMode, NetworkMode, PidMode, UsernsMode};
+use crate::config::{Config, NetworkMode};
 use crate::error::EngineError;
 
 /// Refuses what is not there yet, by the name of its flag.
@@ -18,9 +18,7 @@ pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
                     "there are no bridge networks yet; use --network none or host",
                 );
             }
-            NetworkMode::Container(_) => {
-                return refuse("--network container:…", "joining another container is not there yet");
-            }
+            NetworkMode::Container(_) => joined_network(config)?,
             NetworkMode::Named(name) => {
                 return refuse(&format!("--network {name}"), "there are no user-defined networks yet");
             }
@@ -29,30 +27,26 @@ pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
     if !config.ports.is_empty() || config.publish_all {
         return refuse("--publish", "ports can be published when bridge networks exist; use --network host");
     }
-    if matches!(config.pid, Some(PidMode::Container(_))) {
-        return refuse("--pid container:…", "joining another container is not there yet");
-    }
-    if matches!(config.ipc, Some(IpcMode::Container(_))) {
-        return refuse("--ipc container:…", "joining another container is not there yet");
-    }
-    if matches!(config.userns, Some(UsernsMode::Container(_))) {
-        return refuse("--userns container:…", "joining another container is not there yet");
-    }
     if config.restart.as_ref().is_some_and(|restart| *restart != crate::config::Restart::No) {
         return refuse("--restart", "restart policies are not there yet");
     }
-    if !config.volumes_from.is_empty() {
-        return refuse("--volumes-from", "volumes of other containers are not there yet");
+    config.log.json_file()?;
+    if config.time_offset.is_some() && !std::path::Path::new("/proc/self/ns/time").exists() {
+        return refuse("--time-offset", "this kernel has no time namespaces (Linux 5.6, CONFIG_TIME_NS)");
+    }
+    check_stop_signal(config)?;
+    if let Some(driver) = config.volume_driver.as_ref().filter(|driver| !is_local(driver)) {
+        return refuse(
+            &format!("--volume-driver {driver}"),
+            "there are no volume plugins; local is the only driver",
+        );
     }
     if !config.storage_opts.is_empty() {
         return refuse("--storage-opt", "this store has no options");
     }
     for mount in &config.mounts {
         match &mount.source {
-            wanted::MountSource::Volume(_) => {
-                return refuse("a volume", "volumes are not there yet; bind a directory with -v /PATH:/PATH");
-            }
-            wanted::MountSource::Image(_) => return refuse("--mount type=image", "it is not there yet"),
+            wanted::MountSource::Volume(volume) => check_volume(volume)?,
             wanted::MountSource::Bind(bind) if bind.relabel.is_some() => {
                 return refuse("a relabelled bind (z, Z)", "this kernel enforces no SELinux policy");
             }
@@ -70,4 +64,56 @@ pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
         return refuse("--security-opt label", "this kernel runs without SELinux");
     }
     Ok(())
+}
+
+/// What belongs to the other container's network cannot be said again, in Docker's words.
+fn joined_network(config: &Config) -> Result<(), EngineError> {
+    let dns = !config.dns.is_empty() || !config.dns_search.is_empty() || !config.dns_options.is_empty();
+    for (set, conflict) in [
+        (config.networks.len() > 1, "cannot attach both user-defined and non-user-defined network-modes"),
+        (config.hostname.is_some() || config.domainname.is_some(), "hostname and the network mode"),
+        (dns, "dns and the network mode"),
+        (!config.add_hosts.is_empty(), "custom host-to-IP mapping and the network mode"),
+        (
+            !config.ports.is_empty() || config.publish_all,
+            "port publishing and the container type network mode",
+        ),
+        (!config.exposed_ports.is_empty(), "port exposing and the container type network mode"),
+    ] {
+        if set {
+            return Err(EngineError::Conflict(conflict));
+        }
+    }
+    Ok(())
+}
+
+fn is_local(driver: &str) -> bool {
+    matches!(driver, "" | "local")
+}
+
+fn check_volume(volume: &wanted::Volume) -> Result<(), EngineError> {
+    let refuse = |what: String, why: &str| Err(EngineError::refused(what, why));
+    if let Some(driver) = volume.driver.as_ref().filter(|driver| !is_local(driver)) {
+        return refuse(
+            format!("volume-driver={driver}"),
+            "there are no volume plugins; local is the only driver",
+        );
+    }
+    if let Some(name) = volume.driver_opts.keys().next() {
+        return refuse(format!("volume-opt={name}"), "a volume is a directory here and has no options");
+    }
+    if volume.relabel.is_some() {
+        return refuse("a relabelled volume (z, Z)".to_owned(), "this kernel enforces no SELinux policy");
+    }
+    Ok(())
+}
+
+/// A signal that there is, the user's or the image's.
+pub(crate) fn check_stop_signal(config: &Config) -> Result<(), EngineError> {
+    match &config.stop_signal {
+        Some(name) if corten_sys::signal::parse(name).is_none() => {
+            Err(EngineError::refused(format!("--stop-signal {name}"), "invalid signal"))
+        }
+        _ => Ok(()),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use corten_runtime::spec::{Bind, BindIds, Dev, DeviceNode, Mount, MountSource, Namespace, Spec};
+use corten_runtime::spec::{Bind, BindIds, Dev, Mount, MountSource, Namespace, Overlay, Spec};
 use corten_sys::mount::attr;
 
 use super::Context;
@@ -32,7 +32,8 @@ pub(super) fn mounts(
     let sys_attributes = quiet | if config.privileged { 0 } else { attr::RDONLY };
     let mut list = context.image_mounts.clone();
     list.push(filesystem("/proc", "proc", String::new(), quiet));
-    let dev = Dev { nodes: devices(config)?, console: config.tty, links: true };
+    let (nodes, devices) = super::devices::places(config, context, spec)?;
+    let dev = Dev { nodes, console: config.tty, links: true };
     list.push(Mount {
         target: "/dev".to_owned(),
         source: MountSource::Dev(dev),
@@ -43,14 +44,22 @@ pub(super) fn mounts(
     let pts = "newinstance,ptmxmode=0666,mode=0620,gid=5".to_owned();
     list.push(filesystem("/dev/pts", "devpts", pts, attr::NOSUID | attr::NOEXEC));
     let shm = config.shm_size_bytes.unwrap_or(DEFAULT_SHM_BYTES);
-    match config.ipc {
-        Some(IpcMode::Host) => {
+    match (&config.ipc, &spec.namespaces.ipc) {
+        (Some(IpcMode::Container(_)), _) => {
+            list.extend(context.joins.shm());
+            if spec.namespaces.ipc == Namespace::Host {
+                list.push(bind("/dev/mqueue", "/dev/mqueue", quiet, false, BindIds::Host));
+            } else {
+                list.push(filesystem("/dev/mqueue", "mqueue", String::new(), quiet));
+            }
+        }
+        (_, Namespace::Host) => {
             // A host without a mount of mqueue has nothing there to share.
             for path in ["/dev/shm", "/dev/mqueue"].into_iter().filter(|path| Path::new(path).exists()) {
                 list.push(bind(path, path, quiet, false, BindIds::Host));
             }
         }
-        Some(IpcMode::None) => list.push(filesystem("/dev/mqueue", "mqueue", String::new(), quiet)),
+        (Some(IpcMode::None), _) => list.push(filesystem("/dev/mqueue", "mqueue", String::new(), quiet)),
         _ => {
             list.push(filesystem("/dev/shm", "tmpfs", format!("mode=1777,size={shm}"), quiet));
             list.push(filesystem("/dev/mqueue", "mqueue", String::new(), quiet));
@@ -78,6 +87,10 @@ pub(super) fn mounts(
         if config.mounts.iter().any(|mount| mount.target == target) {
             continue;
         }
+        if let Some(shared) = context.joins.network_file(&target) {
+            list.push(shared);
+            continue;
+        }
         list.push(Mount {
             target,
             source: MountSource::File { path: context.run_dir.join(name), content: content.into_bytes() },
@@ -86,12 +99,14 @@ pub(super) fn mounts(
             propagation: 0,
         });
     }
-    let mut asked: Vec<&wanted::Mount> = config.mounts.iter().collect();
+    let mut asked =
+        config.mounts.iter().map(|mount| wanted_mount(mount, context)).collect::<Result<Vec<_>, _>>()?;
+    asked.extend(devices);
     // Parents first, as Docker sorts them.
     asked.sort_by_key(|mount| mount.target.matches('/').count());
     for mount in asked {
         list.retain(|own| own.target != mount.target);
-        list.push(wanted_mount(mount, context.make_sources)?);
+        list.push(mount);
     }
     spec.mounts = list;
     Ok(())
@@ -107,7 +122,7 @@ fn bind(source: &str, target: &str, attributes: u64, recursive: bool, ids: BindI
     }
 }
 
-fn wanted_mount(mount: &wanted::Mount, make_sources: bool) -> Result<Mount, EngineError> {
+fn wanted_mount(mount: &wanted::Mount, context: &Context<'_>) -> Result<Mount, EngineError> {
     let mut attributes = if mount.read_only { attr::RDONLY } else { 0 };
     for (on, bit) in [
         (mount.flags.nosuid, attr::NOSUID),
@@ -135,30 +150,69 @@ fn wanted_mount(mount: &wanted::Mount, make_sources: bool) -> Result<Mount, Engi
                         "it does not exist",
                     ));
                 }
-                if make_sources {
+                if context.make_sources {
                     std::fs::create_dir_all(&source).at("mkdir", &source)?;
                 }
             }
             let recursive = bind.recursive != BindRecursive::Disabled;
-            let ids = match bind.idmap {
-                Idmap::Off => BindIds::Host,
-                Idmap::On => BindIds::Map,
-                Idmap::Auto if mount.read_only => BindIds::MapIfPossible,
-                Idmap::Auto => BindIds::Map,
-            };
             Ok(Mount {
                 target: mount.target.clone(),
-                source: MountSource::Bind(Bind { source, subpath: bind.subpath.clone(), recursive, ids }),
+                source: MountSource::Bind(Bind {
+                    source,
+                    subpath: bind.subpath.clone(),
+                    recursive,
+                    ids: ids(bind.idmap, mount.read_only),
+                }),
                 attributes,
                 recursive_attributes: recursive && bind.recursive != BindRecursive::Writable,
-                propagation: match bind.propagation {
-                    None | Some(Propagation::Private | Propagation::Rprivate) => 1 << 18,
-                    Some(Propagation::Slave | Propagation::Rslave) => 1 << 19,
-                    Some(Propagation::Shared | Propagation::Rshared) => 1 << 20,
-                },
+                propagation: propagation(bind.propagation),
             })
         }
-        _ => Err(EngineError::refused("this mount", "it is not there yet")),
+        wanted::MountSource::Volume(volume) => Ok(Mount {
+            target: mount.target.clone(),
+            source: MountSource::Bind(Bind {
+                source: context.volumes.join(volume.name.as_deref().unwrap_or_default()).join("_data"),
+                subpath: volume.subpath.clone(),
+                recursive: false,
+                ids: ids(volume.idmap, mount.read_only),
+            }),
+            attributes,
+            recursive_attributes: false,
+            propagation: propagation(volume.propagation),
+        }),
+        wanted::MountSource::Image(image) => {
+            let found = context.mounted.iter().find(|found| found.target == mount.target);
+            let layers = found.map(|found| found.layers.clone()).unwrap_or_default();
+            Ok(Mount {
+                target: mount.target.clone(),
+                source: MountSource::Overlay(Overlay {
+                    lowers: layers,
+                    idmap: true,
+                    subpath: image.subpath.clone(),
+                    ..Overlay::default()
+                }),
+                attributes: attributes | attr::RDONLY,
+                recursive_attributes: false,
+                propagation: propagation(None),
+            })
+        }
+    }
+}
+
+fn ids(idmap: Idmap, read_only: bool) -> BindIds {
+    match idmap {
+        Idmap::Off => BindIds::Host,
+        Idmap::On => BindIds::Map,
+        Idmap::Auto if read_only => BindIds::MapIfPossible,
+        Idmap::Auto => BindIds::Map,
+    }
+}
+
+fn propagation(wanted: Option<Propagation>) -> u64 {
+    match wanted {
+        None | Some(Propagation::Private | Propagation::Rprivate) => 1 << 18,
+        Some(Propagation::Slave | Propagation::Rslave) => 1 << 19,
+        Some(Propagation::Shared | Propagation::Rshared) => 1 << 20,
     }
 }
 
@@ -201,34 +255,4 @@ fn resolv_conf(config: &Config) -> String {
         text += &format!("options {}\n", config.dns_options.join(" "));
     }
     text
-}
-
-fn devices(config: &Config) -> Result<Vec<DeviceNode>, EngineError> {
-    let mut nodes = Vec::new();
-    for device in &config.resources.devices {
-        let stat = rustix::fs::stat(device.host_path.as_str()).at("stat", &device.host_path)?;
-        let kind = stat.st_mode & 0o170_000;
-        let Some(path) = device.container_path.strip_prefix("/dev/").filter(|path| !path.is_empty()) else {
-            return Err(EngineError::refused(
-                format!("--device {}", device.container_path),
-                "a device's place in the container must be below /dev",
-            ));
-        };
-        if kind != 0o020_000 && kind != 0o060_000 {
-            return Err(EngineError::refused(
-                format!("--device {}", device.host_path),
-                "it is not a device node",
-            ));
-        }
-        nodes.push(DeviceNode {
-            path: path.to_owned(),
-            kind,
-            major: rustix::fs::major(stat.st_rdev),
-            minor: rustix::fs::minor(stat.st_rdev),
-            mode: stat.st_mode & 0o777,
-            uid: 0,
-            gid: 0,
-        });
-    }
-    Ok(nodes)
 }

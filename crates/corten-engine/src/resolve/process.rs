@@ -88,7 +88,7 @@ pub(crate) fn environment(
 }
 
 pub(super) fn init(config: &Config, args: &[String]) -> bool {
-    if matches!(config.pid, Some(PidMode::Host)) {
+    if matches!(config.pid, Some(PidMode::Host | PidMode::Container(_))) {
         return false;
     }
     match config.init.unwrap_or(Init::Auto) {

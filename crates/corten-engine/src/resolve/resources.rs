@@ -129,17 +129,12 @@ fn device_rules(config: &Config, shifted: bool) -> Result<Vec<DeviceRule>, Engin
         rules.push(allow(CgroupDevice::Char, Some(major), Some(minor), all));
     }
     rules.push(allow(CgroupDevice::Char, Some(136), None, all));
-    for node in &config.resources.devices {
-        let stat = rustix::fs::stat(node.host_path.as_str()).at("stat", &node.host_path)?;
-        let kind =
-            if stat.st_mode & 0o170_000 == 0o060_000 { CgroupDevice::Block } else { CgroupDevice::Char };
-        let access = access(&node.access.to_string())?;
-        rules.push(allow(
-            kind,
-            Some(rustix::fs::major(stat.st_rdev)),
-            Some(rustix::fs::minor(stat.st_rdev)),
-            access,
-        ));
+    for node in super::devices::nodes(config)? {
+        let kind = match node.kind {
+            rustix::fs::FileType::BlockDevice => CgroupDevice::Block,
+            _ => CgroupDevice::Char,
+        };
+        rules.push(allow(kind, Some(node.major), Some(node.minor), access(&node.access.to_string())?));
     }
     for rule in &config.resources.device_cgroup_rules {
         let kind = match rule.kind {

@@ -152,6 +152,8 @@ pub(crate) fn only_kill(open: &[BorrowedFd<'_>]) -> Result<(), Failure> {
     caps::set(caps::ThreadCaps { effective: kill, permitted: kill, inheritable: kill }).at(Call::Capset)?;
     prctl::raise_ambient(5).at(Call::Prctl)?;
     prctl::set_no_new_privs().at(Call::Prctl)?;
+    // What the starter was given open goes no further than it, and the parent hears the end of file.
+    corten_sys::fd::close_range_cloexec(3).at(Call::CloseRange)?;
     open.iter().try_for_each(|fd| keep_open(*fd))
 }
 

@@ -19,6 +19,7 @@ mod parent;
 pub(crate) mod payload;
 mod stranger;
 pub(crate) mod target;
+mod view;
 pub(crate) mod wire;
 mod workshop;
 
@@ -30,6 +31,7 @@ use corten_sys::clone::Child;
 pub(crate) use mounts::Maker;
 pub(crate) use parent::FsOwner;
 pub use parent::start;
+pub use view::view;
 
 /// What the starter hands to the container.
 #[derive(Debug, Default)]
@@ -43,6 +45,9 @@ pub struct Options<'a> {
     /// What the starter holds as a sign that it lives (a lock): the container's processes close their
     /// copies at once.
     pub starter_only: &'a [BorrowedFd<'a>],
+    /// Processes, as pidfds, whose namespaces the specification joins as `/proc/PID/ns/…`. Each must still
+    /// be there after those files were opened: else the number may have become another process's.
+    pub joined: &'a [BorrowedFd<'a>],
 }
 
 /// A container that runs.

@@ -1,7 +1,9 @@
 //! The parent's mounts: each is made as a descriptor of a detached mount that exists nowhere else.
 
-use std::ffi::CStr;
+use std::cell::RefCell;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use corten_sys::CallError;
@@ -34,6 +36,8 @@ pub(crate) struct Maker<'a> {
     pub(crate) run_dir: &'a Path,
     /// Where descriptors go that are not needed any more.
     pub(crate) pool: &'a corten_sys::fd::Pool,
+    /// Where a shift of ids was refused.
+    pub(crate) unshiftable: RefCell<Option<PathBuf>>,
 }
 
 fn clone_flags(recursive: bool) -> OpenTreeFlags {
@@ -54,14 +58,27 @@ impl Maker<'_> {
     fn idmapped(&self, path: &CStr, idmap: bool) -> Made {
         let tree = tree(path)?;
         if let (true, Some(userns)) = (idmap, self.userns) {
-            mount_setattr(tree.as_fd(), Change { userns: Some(userns), ..Change::default() })
-                .call(|| format!("mount_setattr({path:?}, MOUNT_ATTR_IDMAP)"))?;
+            self.shift(&tree, userns, Path::new(OsStr::from_bytes(path.to_bytes())))?;
         }
         Ok(tree)
     }
 
+    /// Shifts the ids of one mount.
+    fn shift(&self, tree: &OwnedFd, userns: BorrowedFd<'_>, path: &Path) -> Result<(), CallError> {
+        mount_setattr(tree.as_fd(), Change { userns: Some(userns), ..Change::default() })
+            .call(|| format!("mount_setattr({path:?}, MOUNT_ATTR_IDMAP)"))
+            .inspect_err(|_| drop(self.unshiftable.replace(Some(path.to_owned()))))
+    }
+
     /// An overlay, and whether its layers had to be attached first.
     pub(crate) fn overlay(&self, overlay: &OverlayOp, bits: u64) -> Result<(OwnedFd, bool), CallError> {
+        if let (true, [only]) = (overlay.writable.is_none(), overlay.lowers.as_slice()) {
+            // Overlay wants two layers where none is written to; one alone is what it would show.
+            let tree = self.idmapped(only, overlay.idmap)?;
+            let change = Change { set: bits, propagation: PRIVATE, ..Change::default() };
+            mount_setattr(tree.as_fd(), change).call(|| format!("mount_setattr({only:?}, {bits:#x})"))?;
+            return Ok((tree, false));
+        }
         let lowers = overlay
             .lowers
             .iter()
@@ -259,6 +276,7 @@ impl Maker<'_> {
                         && bind.ids == BindIds::MapIfPossible =>
                 {
                     unmapped();
+                    self.unshiftable.take();
                     self.source(bind)?
                 }
                 made => made?,
@@ -290,10 +308,7 @@ impl Maker<'_> {
     /// A tree of mounts cannot be shifted in one call, nor one that is not detached: each is cloned,
     /// shifted, and put together again.
     fn shift_one_by_one(&self, bind: &Bind, top: OwnedFd, userns: BorrowedFd<'_>) -> Made {
-        let shift = |tree: &OwnedFd, path: &Path| {
-            mount_setattr(tree.as_fd(), Change { userns: Some(userns), ..Change::default() })
-                .call(|| format!("mount_setattr({path:?}, MOUNT_ATTR_IDMAP)"))
-        };
+        let shift = |tree: &OwnedFd, path: &Path| self.shift(tree, userns, path);
         let below =
             if bind.recursive && bind.subpath.is_none() { mounts_below(&bind.source)? } else { Vec::new() };
         if below.is_empty() {
@@ -350,7 +365,22 @@ impl Maker<'_> {
         Ok(tree)
     }
 
-    /// What is mounted at a path of another mount namespace. Only from inside can it be cloned.
+    /// A directory or file below what a mount shows, as a mount of its own. Links are followed inside only.
+    pub(crate) fn below(&self, tree: OwnedFd, path: &str) -> Made {
+        let mut workshop = Workshop::enter(self.run_dir)?;
+        let place = workshop.attach(tree.as_fd(), true)?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let base =
+            rustix::fs::open(place.as_c_str(), flags, Mode::empty()).call(|| format!("open({place:?})"))?;
+        let inner = rustix::fs::openat2(&base, path, flags, Mode::empty(), resolve)
+            .call(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?;
+        open_tree(&inner, c"", clone_flags(false) | OpenTreeFlags::AT_EMPTY_PATH)
+            .call(|| format!("open_tree({path:?}, OPEN_TREE_CLONE)"))
+    }
+
+    /// What is mounted at a path of another container. Only from inside its mount namespace, which is that
+    /// of a hostile process, can it be cloned: no link is followed there, and only a mount itself is taken.
     pub(crate) fn taken_from(&self, namespace: &Path, path: &CStr, bits: u64) -> Made {
         use corten_sys::clone::{CLONE_NEWNS, setns};
         let open = |path: &Path, flags: OFlags| {
@@ -358,15 +388,56 @@ impl Maker<'_> {
         };
         let other = open(namespace, OFlags::RDONLY)?;
         let own = open(Path::new("/proc/thread-self/ns/mnt"), OFlags::RDONLY)?;
+        let cwd = open(Path::new("."), OFlags::PATH | OFlags::DIRECTORY)?;
         setns(other.as_fd(), CLONE_NEWNS).call(|| format!("setns({namespace:?}, CLONE_NEWNS)"))?;
-        let made = tree(path).and_then(|tree| {
+        let made = mount_at(path).and_then(|tree| {
             let change = Change { set: bits, propagation: PRIVATE, ..Change::default() };
             mount_setattr(tree.as_fd(), change).call(|| format!("mount_setattr({path:?})"))?;
             Ok(tree)
         });
         setns(own.as_fd(), CLONE_NEWNS).call(|| "setns(own mount namespace)")?;
+        rustix::process::fchdir(&cwd).call(|| "fchdir(working directory)")?;
         made
     }
+}
+
+/// A copy of the mount that is at exactly this path.
+fn mount_at(path: &CStr) -> Made {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let place = rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)
+        .call(|| format!("openat2({path:?}, RESOLVE_NO_SYMLINKS) in the other container"))?;
+    let stat = rustix::fs::statx(&place, c"", AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::TYPE)
+        .call(|| format!("statx({path:?})"))?;
+    if !stat.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT) {
+        return Err(CallError::new(
+            format!("statx({path:?}) in the other container: no mount"),
+            Errno::INVAL,
+        ));
+    }
+    open_tree(&place, c"", clone_flags(false) | OpenTreeFlags::AT_EMPTY_PATH)
+        .call(|| format!("open_tree({path:?}, OPEN_TREE_CLONE)"))
+}
+
+/// The type of the file system that a path is on, as /proc/self/mountinfo names it.
+pub(crate) fn file_system_of(path: &Path) -> String {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+    let mut best: Option<(usize, String)> = None;
+    for line in table.lines() {
+        let mut fields = line.split(' ');
+        let Some(point) = fields.nth(4).map(|field| PathBuf::from(corten_sys::mountinfo::unescape(field)))
+        else {
+            continue;
+        };
+        let kind = fields.skip_while(|field| *field != "-").nth(1).unwrap_or("file system");
+        // Of two at one place the later one is on top.
+        let length = point.as_os_str().len();
+        if path.starts_with(&point) && best.as_ref().is_none_or(|(known, _)| length >= *known) {
+            best = Some((length, kind.to_owned()));
+        }
+    }
+    best.map_or_else(|| "file system".to_owned(), |(_, kind)| kind)
 }
 
 fn flags_of(overlay: &OverlayOp, has_upper: bool) -> impl Iterator<Item = &'static CStr> {

@@ -1,10 +1,10 @@
 //! The parent's half: from the cgroup to the news that the program runs.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use corten_cgroup::Cgroup;
 use corten_sys::CallError;
-use corten_sys::clone::{CLONE_NEWUSER, Child, CloneArgs};
+use corten_sys::clone::{CLONE_NEWCGROUP, CLONE_NEWUSER, Child, CloneArgs};
 use corten_sys::error::Context;
 use corten_sys::exec::StringVector;
 use corten_sys::fd::Pool;
@@ -95,7 +95,7 @@ impl Starter {
         }
         drop(there);
         // Back to being the host's root for file systems as soon as everything is made.
-        drop(self.prepare(&plan, &here)?);
+        drop(self.prepare(&plan, &here, options)?);
         self.watch(&plan, &here)
     }
 
@@ -144,7 +144,7 @@ impl Starter {
                 .during(|| "cloning the first process".to_owned())?;
             self.child = Some(child);
         } else {
-            self.clone_by_helper(clone, maps.as_ref(), here, inherited)?;
+            self.clone_by_helper(clone, maps.as_ref(), here, inherited, options.joined)?;
         }
         let pid = self.pid();
         if let Some(cgroup) = &self.cgroup {
@@ -167,47 +167,38 @@ impl Starter {
         maps: Option<&IdMaps>,
         here: &OwnedFd,
         inherited: Inherited<'_>,
+        joined: &[BorrowedFd<'_>],
     ) -> Result<(), StartError> {
         let during = || "joining namespaces".to_owned();
         let mut join = Vec::new();
         for (name, bit, path) in &clone.join {
-            let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .call(|| format!("open({path:?}) for namespace {name}"))
-                .during(during)?;
-            join.push((*bit, file));
+            match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(file) => join.push((*bit, file)),
+                Err(Errno::NOENT) if !joined.is_empty() => return Err(StartError::JoinedGone),
+                other => {
+                    other.call(|| format!("open({path:?}) for namespace {name}")).during(during).map(drop)?;
+                }
+            }
         }
+        still_there(joined)?;
         let user = clone.namespaces & CLONE_NEWUSER as u64;
         let rest = clone.namespaces & !(CLONE_NEWUSER as u64);
         let socket = inherited.socket;
         let args = CloneArgs { namespaces: user, cgroup: None };
         let offsets = clone.time_offsets.as_deref();
-        let helper = corten_sys::clone::clone3(args, || helper(socket, &join, rest, offsets, inherited))
-            .call(|| format!("clone3({user:#x})"))
-            .during(during)?;
-        let pid = helper.pid.as_raw_nonzero().get();
-        if let Some(maps) = maps {
-            write_maps(pid, maps)?;
+        let other_end = here.as_raw_fd();
+        let helper =
+            corten_sys::clone::clone3(args, || helper(socket, other_end, &join, rest, offsets, inherited))
+                .call(|| format!("clone3({user:#x})"))
+                .during(during)?;
+        let cloned = self.lead_helper(&helper, rest, maps, here);
+        if cloned.is_err() {
+            // Dead already, or waiting for what does not come.
+            let _gone = rustix::process::pidfd_send_signal(&helper.pidfd, Signal::KILL);
         }
-        wire::send(here.as_fd(), &Message::new(wire::MAPPED), &[])
-            .call(|| "sendmsg(MAPPED)")
-            .during(during)?;
-        let mut message = Message::empty();
-        wire::receive(here.as_fd(), &mut message, drop).call(|| "recvmsg(CLONED)").during(during)?;
-        let cloned = match message.kind() {
-            Some(wire::CLONED) => {
-                message.u32_at(0).and_then(|pid| rustix::process::Pid::from_raw(pid as i32))
-            }
-            Some(wire::FAILED) => {
-                let _reaped = corten_sys::wait::wait_pidfd(helper.pidfd.as_fd());
-                let (call, errno) = failure_of(&message);
-                let call = CallError::new(call.map_or("?", Call::name), errno);
-                return Err(StartError::Operation { operation: during(), call });
-            }
-            _ => None,
-        };
         let end =
             corten_sys::wait::wait_pidfd(helper.pidfd.as_fd()).call(|| "waitid(helper)").during(during)?;
-        let Some(pid) = cloned else { return Err(StartError::Killed(describe_end(end))) };
+        let Some(pid) = cloned? else { return Err(StartError::Killed(describe_end(end))) };
         // Our own child and not reaped yet, so the number is still its.
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
             .call(|| format!("pidfd_open({})", pid.as_raw_nonzero()))
@@ -216,8 +207,52 @@ impl Starter {
         Ok(())
     }
 
+    /// The parent's side of the talk with the helper; the number of the real first process.
+    fn lead_helper(
+        &self,
+        helper: &Child,
+        namespaces: u64,
+        maps: Option<&IdMaps>,
+        here: &OwnedFd,
+    ) -> Result<Option<rustix::process::Pid>, StartError> {
+        let during = || "joining namespaces".to_owned();
+        let pid = helper.pid.as_raw_nonzero().get();
+        if let Some(maps) = maps {
+            write_maps(pid, maps)?;
+        }
+        if let (Some(cgroup), true) = (&self.cgroup, namespaces & CLONE_NEWCGROUP as u64 != 0) {
+            // A cgroup namespace made with the clone is rooted where the helper is.
+            cgroup.attach(pid)?;
+        }
+        wire::send(here.as_fd(), &Message::new(wire::MAPPED), &[])
+            .call(|| "sendmsg(MAPPED)")
+            .during(during)?;
+        let mut message = Message::empty();
+        wire::receive(here.as_fd(), &mut message, drop).call(|| "recvmsg(CLONED)").during(during)?;
+        match message.kind() {
+            Some(wire::CLONED) => {
+                Ok(message.u32_at(0).and_then(|pid| rustix::process::Pid::from_raw(pid as i32)))
+            }
+            Some(wire::FAILED) => {
+                let (call, errno) = failure_of(&message);
+                let operation = match (call, errno) {
+                    (Some(Call::Write), _) => "setting the offsets of the time namespace's clocks".to_owned(),
+                    _ => during(),
+                };
+                let call = CallError::new(format!("{}()", call.map_or("?", Call::name)), errno);
+                Err(StartError::Operation { operation, call })
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Everything between the clone and GO.
-    fn prepare(&mut self, plan: &Plan, here: &OwnedFd) -> Result<Option<FsOwner>, StartError> {
+    fn prepare(
+        &mut self,
+        plan: &Plan,
+        here: &OwnedFd,
+        options: &Options<'_>,
+    ) -> Result<Option<FsOwner>, StartError> {
         let pid = self.pid();
         let maps = plan.spec.namespaces.user.maps();
         let userns = match maps {
@@ -240,6 +275,7 @@ impl Starter {
             maps,
             run_dir: &plan.spec.run_dir,
             pool: &pool,
+            unshiftable: Default::default(),
         };
         for (_, op) in plan.of(Actor::Parent) {
             match op {
@@ -259,7 +295,10 @@ impl Starter {
                             .during(|| "becoming the container's root".to_owned())?;
                     }
                     let (slot, made) = make(&maker, source, &mut self.outcome)
-                        .map_err(|call| StartError::Operation { operation: source.to_string(), call })?;
+                        .map_err(|call| mount_error(&maker, source, call))?;
+                    if matches!(source, Op::FromContainer { .. }) {
+                        still_there(options.joined)?;
+                    }
                     if let Some(place) = slots.get_mut(usize::from(slot)) {
                         *place = Some(made);
                     }
@@ -267,7 +306,9 @@ impl Starter {
             }
         }
         let fds: Vec<BorrowedFd<'_>> = slots.iter().flatten().map(AsFd::as_fd).collect();
-        let go = go_message(plan, identity.as_ref())?;
+        let identity = identity_of(plan, identity);
+        has_ids(maps, &identity)?;
+        let go = go_message(plan, &identity)?;
         let sent = wire::send(here.as_fd(), &go, &fds);
         slots.into_iter().flatten().chain(userns).for_each(|fd| pool.give(fd));
         match sent {
@@ -321,6 +362,7 @@ impl Starter {
 /// Joins, unshares, and clones the real first process as a sibling of itself.
 fn helper(
     socket: BorrowedFd<'_>,
+    other_end: i32,
     join: &[(i32, OwnedFd)],
     namespaces: u64,
     offsets: Option<&str>,
@@ -332,8 +374,13 @@ fn helper(
         // From the moment that we are in their namespaces, processes of another container could look at
         // this one, whose root directory is still the host's.
         corten_sys::prctl::set_dumpable(false).at(Call::Prctl)?;
+        // Without a copy of the other end it is told when the parent goes.
+        corten_sys::fd::place(socket, other_end).at(Call::Dup2)?;
         let mut message = Message::empty();
         wire::receive(socket, &mut message, drop).at(Call::Recvmsg)?;
+        if message.kind() != Some(wire::MAPPED) {
+            return Err(Failure { call: Call::Recvmsg, errno: Errno::PIPE });
+        }
         for (bit, file) in join {
             corten_sys::clone::setns(file.as_fd(), *bit).at(Call::Setns)?;
         }
@@ -388,6 +435,10 @@ fn make(maker: &Maker<'_>, op: &Op, outcome: &mut Outcome) -> Result<(u8, OwnedF
         Op::Overlay { slot, overlay, attributes } => {
             let (made, by_path) = maker.overlay(overlay, *attributes)?;
             outcome.layers_by_path |= by_path;
+            let made = match &overlay.subpath {
+                Some(path) => maker.below(made, path)?,
+                None => made,
+            };
             (slot, made)
         }
         Op::RootDirectory { slot, path } => (slot, maker.directory(path, 0, true)?),
@@ -411,16 +462,57 @@ fn make(maker: &Maker<'_>, op: &Op, outcome: &mut Outcome) -> Result<(u8, OwnedF
     Ok((slot.0, made))
 }
 
-fn go_message(plan: &Plan, identity: Option<&Identity>) -> Result<Message, StartError> {
-    let mut go = Message::new(wire::GO);
-    let none = Identity { uid: 0, gid: 0, groups: Vec::new(), home: String::new() };
-    let identity = match (&plan.spec.process.user, identity) {
+/// Who the program runs as.
+fn identity_of(plan: &Plan, found: Option<Identity>) -> Identity {
+    match (&plan.spec.process.user, found) {
         (User::Ids { uid, gid, groups }, _) => {
-            &Identity { uid: *uid, gid: *gid, groups: groups.clone(), home: String::new() }
+            Identity { uid: *uid, gid: *gid, groups: groups.clone(), home: String::new() }
         }
         (User::Lookup { .. }, Some(found)) => found,
-        (User::Lookup { .. }, None) => &none,
-    };
+        (User::Lookup { .. }, None) => Identity { uid: 0, gid: 0, groups: Vec::new(), home: String::new() },
+    }
+}
+
+/// All ids of the program must exist in the user namespace.
+fn has_ids(maps: Option<&IdMaps>, identity: &Identity) -> Result<(), StartError> {
+    let Some(maps) = maps else { return Ok(()) };
+    let missing = |kind, id| StartError::from(user::UserError::NotMapped { kind, id });
+    for &group in identity.groups.iter().chain([&identity.gid]) {
+        maps.host_group(group).ok_or_else(|| missing("group", group))?;
+    }
+    maps.host_user(identity.uid).ok_or_else(|| missing("user", identity.uid)).map(drop)
+}
+
+/// The processes whose namespaces were opened by number were still there afterwards.
+fn still_there(joined: &[BorrowedFd<'_>]) -> Result<(), StartError> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    for pidfd in joined {
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+        let ended =
+            poll(&mut fds, Some(&now)).call(|| "poll(pidfd)").during(|| "joining namespaces".to_owned())?;
+        if ended > 0 {
+            return Err(StartError::JoinedGone);
+        }
+    }
+    Ok(())
+}
+
+/// What failed, and if it was a shift of ids, on which file system.
+fn mount_error(maker: &Maker<'_>, op: &Op, call: CallError) -> StartError {
+    match (maker.unshiftable.take(), call.errno) {
+        (Some(path), Errno::INVAL | Errno::PERM | Errno::OPNOTSUPP) => StartError::Unshiftable {
+            filesystem: super::mounts::file_system_of(&path),
+            layer: matches!(op, Op::Overlay { .. }),
+            path,
+            errno: call.errno,
+        },
+        _ => StartError::Operation { operation: op.to_string(), call },
+    }
+}
+
+fn go_message(plan: &Plan, identity: &Identity) -> Result<Message, StartError> {
+    let mut go = Message::new(wire::GO);
     let mut fits = go.push_u32(identity.uid) && go.push_u32(identity.gid);
     fits &= go.push_u32(identity.groups.len() as u32);
     fits &= identity.groups.iter().all(|group| go.push_u32(*group));

@@ -78,6 +78,7 @@ pub(crate) fn overlay_op(overlay: &Overlay) -> Result<OverlayOp, SpecError> {
         idmap: overlay.idmap,
         userxattr: overlay.userxattr,
         screened: overlay.screened,
+        subpath: overlay.subpath.clone(),
     })
 }
 

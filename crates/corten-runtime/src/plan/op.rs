@@ -136,7 +136,7 @@ pub struct CloneOp {
 }
 
 /// An overlay, ready to be mounted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct OverlayOp {
     /// The layers, the uppermost first.
     pub lowers: Vec<CString>,
@@ -150,6 +150,8 @@ pub struct OverlayOp {
     pub userxattr: bool,
     /// An overlay of the layers alone, mounted as a stranger, stands between them and the upper one.
     pub screened: bool,
+    /// Only this path of it.
+    pub subpath: Option<String>,
 }
 
 /// A /dev.
