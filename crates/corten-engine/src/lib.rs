@@ -11,6 +11,9 @@
 //!   <id>/                        state.json, exit, stdout, stderr; locked while something is under way
 //! ```
 //!
+//! An ordinary user has both below one directory, `$XDG_DATA_HOME/corten`, the second as `run/`: sessions
+//! come and go with their XDG_RUNTIME_DIR, and have to agree on where containers are.
+//!
 //! The directories are the truth; any number of `corten` processes share them. Nothing here prints,
 //! parses flags or reads the environment.
 
@@ -33,9 +36,11 @@ mod names;
 mod places;
 pub mod record;
 mod resolve;
+pub mod rootless;
 pub mod run;
 mod session;
 
 pub use detach_keys::DetachKeys;
 pub use dirs::Dirs;
 pub use error::EngineError;
+pub use rootless::Rootless;

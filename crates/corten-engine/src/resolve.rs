@@ -5,6 +5,7 @@ mod hostile;
 mod mounts;
 mod process;
 mod resources;
+pub(crate) mod rootless;
 
 use std::path::PathBuf;
 
@@ -104,6 +105,7 @@ pub(crate) fn spec(config: &Config, context: Context<'_>) -> Result<Spec, Engine
         cgroup: None,
         process: process::process(config, &context, &args, &hostname)?,
         init: process::init(config, &args),
+        init_program: None,
     };
     mounts::mounts(config, &context, &hostname, &mut spec)?;
     if !privileged && !config.security_opts.systempaths_unconfined {

@@ -67,6 +67,9 @@ pub fn run(
     created: impl FnOnce(&str) -> Result<(), EngineError>,
 ) -> Result<Outcome, EngineError> {
     resolve::check(&config)?;
+    if let Some(inside) = dirs.inside() {
+        resolve::rootless::check(&config, inside)?;
+    }
     let tty = config.tty;
     let interactive = config.interactive;
     let id = corten_oci::ContainerId::from_random(random()?).as_str().to_owned();
@@ -165,7 +168,7 @@ impl RootFiles {
     /// Finds the image; for `host` its layers are made in the container's directory.
     pub(crate) fn find(dirs: &Dirs, config: &Config, id: &str) -> Result<Self, EngineError> {
         if config.image == "host" {
-            let host = host_image::prepare(&dirs.container(id))?;
+            let host = host_image::prepare(&dirs.container(id), dirs.inside().is_some())?;
             return Ok(Self { image: None, lowers: vec![host.skeleton], mounts: host.mounts });
         }
         let platform = match &config.platform {
@@ -214,8 +217,13 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result
     let upper = container_dir.join("upper");
     rustix::fs::chmod(&upper, rustix::fs::Mode::from_raw_mode(0o755)).at("chmod", &upper)?;
     let files = RootFiles::find(dirs, &config, id)?;
-    let lease = Lease::take(dirs, id)?;
-    let spec = resolve::spec(&config, files.context(dirs, &config, id, lease.first_id))?;
+    // An ordinary user has one map for all containers.
+    let lease = if dirs.inside().is_none() { Some(Lease::take(dirs, id)?) } else { None };
+    let first_id = lease.as_ref().map_or(0, |lease| lease.first_id);
+    let mut spec = resolve::spec(&config, files.context(dirs, &config, id, first_id))?;
+    if let Some(inside) = dirs.inside() {
+        resolve::rootless::adapt(&mut spec, &config, inside)?;
+    }
     let image = files.image;
     let shares_pids = spec.namespaces.pid != corten_runtime::spec::Namespace::New;
     let record = Record {
@@ -254,7 +262,7 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result
         interactive: record.config.interactive,
         write_log: !record.config.auto_remove,
         shares_pids,
-        lease: Some(lease),
+        lease: lease,
         hold,
         client: monitor_end,
     };

@@ -32,7 +32,7 @@ pub(super) fn mounts(
     let sys_attributes = quiet | if config.privileged { 0 } else { attr::RDONLY };
     let mut list = context.image_mounts.clone();
     list.push(filesystem("/proc", "proc", String::new(), quiet));
-    let dev = Dev { nodes: devices(config)?, console: config.tty, links: true };
+    let dev = Dev { nodes: devices(config)?, console: config.tty, links: true, bound: false };
     list.push(Mount {
         target: "/dev".to_owned(),
         source: MountSource::Dev(dev),

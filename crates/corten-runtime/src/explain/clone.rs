@@ -44,7 +44,8 @@ pub(super) fn print(out: &mut Text, plan: &Plan, clone: &CloneOp, frame: &Frame)
     if has(CLONE_NEWUSER) {
         out.comment("--keep-caps: until its ids are mapped it is no root, and only ambient capabilities outlive an exec");
     }
-    let unshares_cgroup = has(CLONE_NEWCGROUP) || plan.ops.iter().any(|op| matches!(op, Op::UnshareCgroup { .. }));
+    let unshares_cgroup =
+        has(CLONE_NEWCGROUP) || plan.ops.iter().any(|op| matches!(op, Op::UnshareCgroup { .. }));
     let root = plan.ops.iter().any(|op| matches!(op, Op::BecomeRoot));
     // Not a tty's: a background job would have none, and only with -i or -t does the program read.
     let input = if frame.interactive || plan.spec.process.terminal.is_some() { "<&3" } else { "< /dev/null" };
