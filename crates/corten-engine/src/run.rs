@@ -262,7 +262,7 @@ fn make(dirs: &Dirs, config: Config, id: &str, name: &str, hold: Hold) -> Result
         interactive: record.config.interactive,
         write_log: !record.config.auto_remove,
         shares_pids,
-        lease: lease,
+        lease,
         hold,
         client: monitor_end,
     };
