@@ -17,7 +17,7 @@ mod uml;
 use std::process::{Command, ExitCode};
 
 /// Debian packages that the tests use; a test whose package is missing says so and is skipped.
-const PACKAGES: [&str; 19] = [
+const PACKAGES: [&str; 20] = [
     "attr",
     "busybox-static",
     "dbus-daemon",
@@ -34,6 +34,7 @@ const PACKAGES: [&str; 19] = [
     "skopeo",
     "strace",
     "systemd",
+    "uidmap",
     "umoci",
     "user-mode-linux",
     "zsh",

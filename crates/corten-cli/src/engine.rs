@@ -11,7 +11,7 @@ use corten_engine::config::{CgroupManager, Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::record::Status;
 use corten_engine::volume::{self, Pruned, Volume};
-use corten_engine::{Dirs, EngineError, collect, explain, run};
+use corten_engine::{Dirs, EngineError, Rootless, collect, explain, run};
 use corten_store::{
     ImportOptions, InUse, InUseError, LoadOptions, RemoveOptions, Removed, Store, StoreError, User,
 };
@@ -35,13 +35,19 @@ impl LocalEngine {
     /// Opens it; nothing is made before it is needed.
     ///
     /// # Errors
-    /// An ordinary user is refused: the rootless mode is not there yet.
+    /// An ordinary user's directories are nowhere, or somebody else's.
     pub fn open(options: &EngineOptions) -> Result<Box<dyn Engine>, Report> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(Report::host("corten needs to be root")
-                .cause("containers of ordinary users (rootless) are not there yet")
-                .hint("run it with sudo; root in the container is nobody on the host all the same")
-                .status(ENGINE_FAILED));
+        if let Some(rootless) = Rootless::detect(options.search.clone()) {
+            let default = || options.data_home.as_ref().map(|home| home.join("corten"));
+            let Some(root) = options.root.clone().or_else(default) else {
+                return Err(Report::user("there is no place for your containers and images")
+                    .cause("neither XDG_DATA_HOME nor HOME is set")
+                    .hint("say one with --root")
+                    .status(ENGINE_FAILED));
+            };
+            let dirs = Dirs::of_user(root, options.run_root.clone(), rootless)
+                .map_err(|error| home_report(&error).status(ENGINE_FAILED))?;
+            return Ok(Box::new(Self { dirs, cgroup_manager: cgroup_manager(options) }));
         }
         let mut dirs = Dirs::system();
         if let Some(root) = &options.root {
@@ -51,6 +57,11 @@ impl LocalEngine {
             dirs.run.clone_from(run);
         }
         Ok(Box::new(Self { dirs, cgroup_manager: cgroup_manager(options) }))
+    }
+
+    /// An ordinary user's user namespace, before anything is written that its containers use.
+    fn enter(&mut self) -> Result<(), Report> {
+        self.dirs.enter().map_err(|error| engine_report(&error).status(ENGINE_FAILED))
     }
 
     fn store(&self) -> Result<Store, Report> {
@@ -97,7 +108,11 @@ fn store_report(error: &StoreError) -> Report {
 
 fn engine_report(error: &EngineError) -> Report {
     let kind = match error {
-        EngineError::Call { .. } | EngineError::Record { .. } | EngineError::Cgroup(_) => Kind::Host,
+        EngineError::Call { .. }
+        | EngineError::Record { .. }
+        | EngineError::Cgroup(_)
+        | EngineError::UserNamespace { .. }
+        | EngineError::IdMap(_) => Kind::Host,
         EngineError::Store(error) => return store_report(error).status(ENGINE_FAILED),
         _ => Kind::User,
     };
@@ -107,6 +122,18 @@ fn engine_report(error: &EngineError) -> Report {
             Some(hint) => report.hint(hint),
             None => report,
         },
+        EngineError::UserNamespace { way_out, .. } => report.hint(*way_out),
+        _ => report,
+    }
+}
+
+/// Why an ordinary user's directory cannot be used: mostly HOME is somebody else's, after a change of user.
+fn home_report(error: &EngineError) -> Report {
+    let report = engine_report(error);
+    match error {
+        EngineError::Call { .. } => report.hint(
+            "your containers and images are kept below XDG_DATA_HOME, or HOME/.local/share; --root puts them elsewhere",
+        ),
         _ => report,
     }
 }
@@ -285,6 +312,10 @@ impl Engine for LocalEngine {
             return Err(Self::not_there("--pull always: a registry client").status(ENGINE_FAILED));
         }
         config.cgroup_manager = self.cgroup_manager.clone();
+        if options.explain && self.dirs.rootless.is_some() {
+            let why = "--explain is refused for an ordinary user: the script is one for root";
+            return Err(Report::user(why).status(ENGINE_FAILED));
+        }
         if options.explain {
             let script = explain::explain(&self.dirs, config, &explain_options(&options)?);
             return script
@@ -304,6 +335,7 @@ impl Engine for LocalEngine {
                 .and_then(|mut file| file.write_all(id.as_bytes()))
                 .map_err(|error| EngineError::Record { path: path.clone(), reason: error.to_string() }),
         };
+        self.enter()?;
         match run::run(&self.dirs, config, &engine_options, created) {
             Ok(run::Outcome::Started(id)) => Ok(RunOutcome::Started(id)),
             Ok(run::Outcome::Detached) => Ok(RunOutcome::Detached),
@@ -372,6 +404,7 @@ impl Engine for LocalEngine {
         if options.no_prune || !options.platforms.is_empty() {
             return Err(Self::not_there("--no-prune and --platform"));
         }
+        self.enter()?;
         collect::sweep(&self.dirs);
         let remove = RemoveOptions { force: options.force };
         let done = self
@@ -388,6 +421,7 @@ impl Engine for LocalEngine {
     }
 
     fn import(&mut self, request: Import) -> Result<String, Report> {
+        self.enter()?;
         let reference = match &request.reference {
             None => None,
             Some(text) => Some(
@@ -429,6 +463,7 @@ impl Engine for LocalEngine {
             ),
             _ => return Err(Self::not_there("more than one --platform")),
         };
+        self.enter()?;
         collect::sweep(&self.dirs);
         let options = LoadOptions { platform, ..LoadOptions::default() };
         let store = self.store()?;
@@ -552,6 +587,7 @@ impl Engine for LocalEngine {
             "ContainersStopped": list.len() - count(Status::Running),
             "Driver": "overlay",
             "CgroupDriver": self.cgroup_manager.driver().to_string(),
+            "Rootless": self.dirs.rootless.is_some(),
             "CgroupVersion": format!("{:?}", layout.kind).to_lowercase(),
             "KernelVersion": uname.release().to_string_lossy(),
             "OSType": "linux",

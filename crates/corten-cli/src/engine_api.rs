@@ -15,6 +15,10 @@ use crate::report::Report;
 pub struct EngineOptions {
     pub root: Option<PathBuf>,
     pub run_root: Option<PathBuf>,
+    /// The parent of an ordinary user's root.
+    pub data_home: Option<PathBuf>,
+    /// `PATH`.
+    pub search: Vec<PathBuf>,
     pub debug: bool,
     /// Absent: what suits this user and machine.
     pub cgroup_manager: Option<corten_cgroup::Driver>,

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 /// The state directory, instead of /var/lib/corten (`$XDG_DATA_HOME/corten` for a user). `--root` wins.
 pub const CORTEN_ROOT: &str = "CORTEN_ROOT";
-/// What does not outlive a boot, instead of /run/corten. `--run-root` wins.
+/// What does not outlive a boot, instead of /run/corten (`run` below the state directory for a user). `--run-root` wins.
 pub const CORTEN_RUN_ROOT: &str = "CORTEN_RUN_ROOT";
 /// Set and not empty: no colours, see no-color.org.
 pub const NO_COLOR: &str = "NO_COLOR";
@@ -13,8 +13,9 @@ pub const NO_COLOR: &str = "NO_COLOR";
 pub const TERM: &str = "TERM";
 /// The width of help texts where standard output is no terminal.
 pub const COLUMNS: &str = "COLUMNS";
-/// Parents of an ordinary user's directories.
+/// The parent of an ordinary user's state directory.
 pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
+/// Where an ordinary user's own systemd listens, in `bus`.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 pub const HOME: &str = "HOME";
 /// `cgroupfs` or `systemd`. `--cgroup-manager` wins.
@@ -22,6 +23,8 @@ pub const CORTEN_CGROUP_MANAGER: &str = "CORTEN_CGROUP_MANAGER";
 /// Where systemd is asked for scopes, for root and for an ordinary user.
 pub const DBUS_SYSTEM_BUS_ADDRESS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 pub const DBUS_SESSION_BUS_ADDRESS: &str = "DBUS_SESSION_BUS_ADDRESS";
+/// Where an ordinary user's newuidmap and newgidmap are looked for.
+pub const PATH: &str = "PATH";
 /// The default of `--platform`.
 pub const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 
@@ -33,11 +36,12 @@ pub const DOCUMENTED: &[(&str, &str)] = &[
     (TERM, "dumb: no colours"),
     (COLUMNS, "the width of help texts where standard output is no terminal"),
     (XDG_DATA_HOME, "the parent of an ordinary user's state directory"),
-    (XDG_RUNTIME_DIR, "the parent of an ordinary user's run directory"),
     (HOME, "where XDG_DATA_HOME is unset, ~/.local/share"),
     (CORTEN_CGROUP_MANAGER, "cgroupfs or systemd; --cgroup-manager wins"),
     (DBUS_SYSTEM_BUS_ADDRESS, "where the system's systemd is asked for scopes"),
     (DBUS_SESSION_BUS_ADDRESS, "where an ordinary user's own systemd is; else $XDG_RUNTIME_DIR/bus"),
+    (XDG_RUNTIME_DIR, "where an ordinary user's own systemd listens, in bus"),
+    (PATH, "where an ordinary user's newuidmap and newgidmap are looked for"),
     (DOCKER_DEFAULT_PLATFORM, "the default of --platform"),
 ];
 

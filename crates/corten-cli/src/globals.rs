@@ -21,7 +21,7 @@ flags! {
         /// "$XDG_DATA_HOME/corten")
         root: Option<PathBuf> = "root" ["string", flags::path];
         /// Directory of what does not outlive a boot (default "/run/corten", for a user
-        /// "$XDG_RUNTIME_DIR/corten")
+        /// "run" below the other)
         run_root: Option<PathBuf> = "run-root" ["string", flags::path];
         /// Print version information and quit
         version: bool = "version" 'v';
@@ -63,6 +63,11 @@ pub(crate) fn parse(args: &[OsString], env: Lookup<'_>) -> Result<(EngineOptions
     let mut options = EngineOptions {
         root: directory(env::CORTEN_ROOT),
         run_root: directory(env::CORTEN_RUN_ROOT),
+        // A relative one means nothing (XDG Base Directory Specification).
+        data_home: directory(env::XDG_DATA_HOME)
+            .filter(|path| path.is_absolute())
+            .or_else(|| directory(env::HOME).map(|home| home.join(".local/share"))),
+        search: env(env::PATH).map_or_else(Vec::new, |path| std::env::split_paths(&path).collect()),
         debug: false,
         cgroup_manager: None,
         system_bus: address(env, env::DBUS_SYSTEM_BUS_ADDRESS),

@@ -172,7 +172,7 @@ pub(crate) fn finish(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
     for partial in ["config.new", "state.new"] {
         remove_file(&kept.join(partial))?;
     }
-    remove_tree(&live)
+    remove_tree(dirs, &live)
 }
 
 fn noted_already(path: &Path, state: &State) -> Result<bool, EngineError> {
@@ -231,9 +231,9 @@ pub(crate) fn forget(dirs: &Dirs, id: &str, name: Option<&str>) -> Result<(), En
             break;
         }
     }
-    remove_tree(&container)?;
+    remove_tree(dirs, &container)?;
     if name.is_none() {
-        remove_tree(&crate::places::beside(dirs, id))?;
+        remove_tree(dirs, &crate::places::beside(dirs, id))?;
     }
     let names = match name {
         Some(name) => vec![dirs.name(name)],
@@ -249,7 +249,7 @@ pub(crate) fn forget(dirs: &Dirs, id: &str, name: Option<&str>) -> Result<(), En
             remove_file(&path)?;
         }
     }
-    remove_tree(&dirs.live(id))
+    remove_tree(dirs, &dirs.live(id))
 }
 
 pub(crate) fn remove_file(path: &Path) -> Result<(), EngineError> {
@@ -259,8 +259,20 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), EngineError> {
     }
 }
 
-pub(crate) fn remove_tree(path: &Path) -> Result<(), EngineError> {
-    corten_sys::tree::remove(path).at("unlinkat", path)
+pub(crate) fn remove_tree(dirs: &Dirs, path: &Path) -> Result<(), EngineError> {
+    let outside = dirs.rootless.as_ref().filter(|_| !rustix::process::geteuid().is_root());
+    match (corten_sys::tree::remove(path), outside) {
+        // Files of the user's other ids, which are nobody's out here.
+        (Err(Errno::ACCESS | Errno::PERM), Some(rootless)) => {
+            rootless.aside(&dirs.root, || {
+                // Whether all is gone is seen below.
+                let _left = corten_sys::tree::remove(path);
+            })?;
+            corten_sys::tree::remove(path)
+        }
+        (removed, _) => removed,
+    }
+    .at("unlinkat", path)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use crate::error::{At, EngineError};
+use crate::rootless::{self, Inside, Rootless};
 
 /// The two roots, and the paths below them.
 #[derive(Debug, Clone)]
@@ -14,13 +15,42 @@ pub struct Dirs {
     pub root: PathBuf,
     /// What does not.
     pub run: PathBuf,
+    /// Of somebody who is not the machine's root: how it is done without.
+    pub rootless: Option<Rootless>,
 }
 
 impl Dirs {
     /// Those of the machine: only root can use them.
     #[must_use]
     pub fn system() -> Self {
-        Self { root: "/var/lib/corten".into(), run: "/run/corten".into() }
+        Self { root: "/var/lib/corten".into(), run: "/run/corten".into(), rootless: None }
+    }
+
+    /// Those of an ordinary user; they are made if they are not there.
+    ///
+    /// # Errors
+    /// One of them is somebody else's.
+    pub fn of_user(root: PathBuf, run: Option<PathBuf>, rootless: Rootless) -> Result<Self, EngineError> {
+        rootless::owned(&root)?;
+        let run = run.unwrap_or_else(|| root.join("run"));
+        rootless::owned(&run)?;
+        Ok(Self { root, run, rootless: Some(rootless) })
+    }
+
+    /// What an ordinary user has to do before anything is written that is not the user's own.
+    ///
+    /// # Errors
+    /// This machine does not allow it.
+    pub fn enter(&mut self) -> Result<(), EngineError> {
+        match &mut self.rootless {
+            None => Ok(()),
+            Some(rootless) => rootless.enter(&self.root),
+        }
+    }
+
+    /// What an ordinary user has after that.
+    pub(crate) fn inside(&self) -> Option<&Inside> {
+        self.rootless.as_ref().and_then(Rootless::inside)
     }
 
     /// A container's directory on disk.

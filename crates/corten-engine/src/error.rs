@@ -88,6 +88,19 @@ pub enum EngineError {
     /// All blocks of ids are in use.
     #[error("no block of user ids is free: {0} containers run")]
     NoIds(u32),
+    /// This machine lets the user have no user namespace.
+    #[error("a container of an ordinary user needs a user namespace: {call} = {} ({errno})", errno_name(*errno))]
+    UserNamespace {
+        /// The call.
+        call: String,
+        /// The answer.
+        errno: Errno,
+        /// What to change.
+        way_out: &'static str,
+    },
+    /// The set-uid helpers did not map the ids that they are there for.
+    #[error("user and group ids could not be mapped: {0}")]
+    IdMap(String),
     /// The seccomp profile cannot be used.
     #[error("seccomp profile: {0}")]
     Seccomp(String),

@@ -109,7 +109,7 @@ impl Drop for Made {
 /// The call that failed.
 pub fn prepare_host_image(container_dir: &Path) -> Result<(), EngineError> {
     make_private(container_dir)?;
-    crate::host_image::prepare(container_dir).map(drop)
+    crate::host_image::prepare(container_dir, false).map(drop)
 }
 
 fn frame(dirs: &Dirs, config: &Config, options: &ExplainOptions, id: &str, lease: Option<&Path>) -> Frame {

@@ -84,7 +84,7 @@ mod tests {
 
     fn dirs() -> (tempfile::TempDir, Dirs) {
         let dir = tempfile::tempdir().unwrap();
-        let dirs = Dirs { root: dir.path().join("root"), run: dir.path().join("run") };
+        let dirs = Dirs { root: dir.path().join("root"), run: dir.path().join("run"), rootless: None };
         (dir, dirs)
     }
 

@@ -110,7 +110,9 @@ pub(crate) struct HostImage {
 }
 
 /// Prepares it in the container's own directory, with which it goes.
-pub(crate) fn prepare(container: &Path) -> Result<HostImage, EngineError> {
+///
+/// An ordinary user owns what is made here, and sees what the machine's root owns as nobody's.
+pub(crate) fn prepare(container: &Path, rootless: bool) -> Result<HostImage, EngineError> {
     let skeleton = container.join("host/root");
     for (dir, mode) in EMPTY {
         let path = skeleton.join(dir);
@@ -119,7 +121,7 @@ pub(crate) fn prepare(container: &Path) -> Result<HostImage, EngineError> {
     }
     copy_etc(&skeleton.join("etc"))?;
     let mut mounts = Vec::new();
-    let mut layers = Layers { container, count: 0 };
+    let mut layers = Layers { container, count: 0, rootless };
     for tree in TREES {
         let Ok(stat) = fs::symlink_metadata(tree) else { continue };
         let place = skeleton.join(&tree[1..]);
@@ -146,6 +148,8 @@ pub(crate) fn prepare(container: &Path) -> Result<HostImage, EngineError> {
 struct Layers<'a> {
     container: &'a Path,
     count: usize,
+    /// Nothing is shifted, and the machine's files are nobody's: whiteouts alone hide, made at each start.
+    rootless: bool,
 }
 
 impl Layers<'_> {
@@ -163,7 +167,7 @@ impl Layers<'_> {
         // The upper directory's mode is that of the mount's root.
         let upper = own.join("upper");
         fs::set_permissions(&upper, fs::Permissions::from_mode(mode & 0o7777)).at("chmod", &upper)?;
-        let screened = has_room(tree)?;
+        let screened = !self.rootless && has_room(tree)?;
         let memory = self.container.parent().and_then(Path::parent).map(|root| {
             // One file a tree; its name is the tree's path.
             let name: String = tree.to_string_lossy().replace('%', "%25").replace('/', "%2f");
@@ -172,7 +176,7 @@ impl Layers<'_> {
         let mut private = scan::private_paths(tree, memory.as_deref().filter(|_| screened))?;
         private.extend_from_slice(closed);
         let hidden = own.join("hidden");
-        scan::hide(tree, &hidden, &private)?;
+        scan::hide(tree, &hidden, &private, self.rootless)?;
         let lowers = vec![hidden, tree.to_owned()];
         let overlay = Overlay {
             lowers,
@@ -193,13 +197,13 @@ impl Layers<'_> {
             let bind = Bind { source, subpath: None, recursive: false, ids: BindIds::Host };
             return Ok(mount(&submount.path, MountSource::Bind(bind), RDONLY));
         }
-        if submount.shiftable {
+        if submount.shiftable || self.rootless {
             return self.over(&submount.path, submount.mode, &[]);
         }
         // Nobody's files cannot be written over: only the screen, which reads any file system.
         let hidden = self.next();
         make_private(&hidden)?;
-        scan::hide(&submount.path, &hidden, &[])?;
+        scan::hide(&submount.path, &hidden, &[], false)?;
         let lowers = vec![hidden, submount.path.clone()];
         let overlay = Overlay { lowers, screened: true, ..Overlay::default() };
         Ok(mount(&submount.path, MountSource::Overlay(overlay), RDONLY))

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_block_stays_leased_until_its_last_container_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let dirs = Dirs { root: dir.path().join("root"), run: dir.path().join("run") };
+        let dirs = Dirs { root: dir.path().join("root"), run: dir.path().join("run"), rootless: None };
         let names = ["a", "b", "c"].map(|letter| letter.repeat(64));
         names.iter().for_each(|id| make_private(&dirs.live(id)).unwrap());
         let links = || {

@@ -12,6 +12,9 @@
 //!   <id>/                        state.json, exit, stdout, stderr; locked while something is under way
 //! ```
 //!
+//! An ordinary user has both below one directory, `$XDG_DATA_HOME/corten`, the second as `run/`: sessions
+//! come and go with their XDG_RUNTIME_DIR, and have to agree on where containers are.
+//!
 //! The directories are the truth; any number of `corten` processes share them. Nothing here prints,
 //! parses flags or reads the environment.
 
@@ -35,6 +38,7 @@ mod names;
 mod places;
 pub mod record;
 mod resolve;
+pub mod rootless;
 pub mod run;
 mod session;
 mod settle;
@@ -43,3 +47,4 @@ pub mod volume;
 pub use detach_keys::DetachKeys;
 pub use dirs::Dirs;
 pub use error::EngineError;
+pub use rootless::Rootless;

@@ -326,7 +326,7 @@ impl Monitor {
         } else {
             // Kept on disk: what runs no more outlives the boot.
             let _shown = record::write(&self.dirs.container(&self.id).join("state.json"), &state, true);
-            let _left = crate::collect::remove_tree(&self.dirs.live(&self.id));
+            let _left = crate::collect::remove_tree(&self.dirs, &self.dirs.live(&self.id));
         }
         if client.is_some() {
             let code = [state.exit_code as u8, u8::from(state.oom_killed)];

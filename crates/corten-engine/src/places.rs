@@ -46,7 +46,7 @@ pub(crate) fn layer(dirs: &Dirs, id: &str) -> Result<PathBuf, EngineError> {
     match rustix::fs::rename(&beside, &layer) {
         Ok(()) => {}
         // Another start was faster.
-        Err(_) if layer.exists() => crate::collect::remove_tree(&beside)?,
+        Err(_) if layer.exists() => crate::collect::remove_tree(dirs, &beside)?,
         Err(errno) => return Err(errno).at("rename", &layer),
     }
     Ok(layer)

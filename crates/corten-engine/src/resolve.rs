@@ -6,6 +6,7 @@ mod hostile;
 mod mounts;
 mod process;
 mod resources;
+pub(crate) mod rootless;
 
 use std::path::PathBuf;
 
@@ -52,6 +53,8 @@ pub(crate) struct Context<'a> {
     pub(crate) terminal: Option<(u16, u16)>,
     /// Whether a bind's source that is missing is made, as `-v` has it.
     pub(crate) make_sources: bool,
+    /// Device nodes are the host's own, bound: an ordinary user can make none.
+    pub(crate) bound_devices: bool,
     /// What it shares with other containers.
     pub(crate) joins: &'a Joins,
     /// Where the volumes are.
@@ -136,6 +139,7 @@ pub(crate) fn spec(config: &Config, context: Context<'_>) -> Result<Spec, Engine
         cgroup: None,
         process: process::process(config, &context, &args, &hostname)?,
         init: process::init(config, &args),
+        init_program: None,
     };
     mounts::mounts(config, &context, &hostname, &mut spec)?;
     if !privileged && !config.security_opts.systempaths_unconfined {

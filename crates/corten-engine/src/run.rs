@@ -67,6 +67,9 @@ pub fn run(
     created: impl FnOnce(&str) -> Result<(), EngineError>,
 ) -> Result<Outcome, EngineError> {
     resolve::check(&config)?;
+    if let Some(inside) = dirs.inside() {
+        resolve::rootless::check(&config, inside)?;
+    }
     let tty = config.tty;
     let interactive = config.interactive;
     let attached = Attached::of(&config);
@@ -184,7 +187,7 @@ impl Sources {
             ),
         };
         let (image, lowers, mounts) = if config.image == "host" {
-            let host = host_image::prepare(&dirs.container(id))?;
+            let host = host_image::prepare(&dirs.container(id), dirs.inside().is_some())?;
             (None, vec![host.skeleton], host.mounts)
         } else {
             let image = Store::open(&dirs.root)?.resolve(&config.image, platform.as_ref())?;
@@ -216,6 +219,7 @@ impl Sources {
             first_id,
             terminal: config.tty.then(|| size().map_or((0, 0), |size| (size.ws_row, size.ws_col))),
             make_sources: true,
+            bound_devices: dirs.inside().is_some(),
             joins: &self.joins,
             volumes: dirs.volumes(),
             mounted: &self.mounted,
@@ -233,9 +237,13 @@ fn make(dirs: &Dirs, mut config: Config, id: &str, name: &str, hold: Hold) -> Re
     let upper = container_dir.join("upper");
     rustix::fs::chmod(&upper, rustix::fs::Mode::from_raw_mode(0o755)).at("chmod", &upper)?;
     let sources = Sources::find(dirs, &mut config, id)?;
-    let lease = sources.joins.lease(dirs, id)?;
+    // An ordinary user has one map for all containers.
+    let lease = if dirs.inside().is_none() { sources.joins.lease(dirs, id)? } else { None };
     let first_id = lease.as_ref().map_or(0, |lease| lease.first_id);
-    let spec = resolve::spec(&config, sources.context(dirs, &config, id, first_id))?;
+    let mut spec = resolve::spec(&config, sources.context(dirs, &config, id, first_id))?;
+    if let Some(inside) = dirs.inside() {
+        resolve::rootless::adapt(&mut spec, &config, inside)?;
+    }
     let Sources { image, lowers, mounts, mounted, joins } = sources;
     let shares_pids = spec.namespaces.pid != corten_runtime::spec::Namespace::New;
     let mut record = Record {

@@ -40,6 +40,8 @@ pub struct Spec {
     pub process: Process,
     /// Whether corten's own init is process 1 and the program its child.
     pub init: bool,
+    /// Where corten's own binary is, if this is another mount namespace than it was executed in.
+    pub init_program: Option<PathBuf>,
 }
 
 /// Where a container's cgroup is and what limits it has.
@@ -287,6 +289,8 @@ pub struct Dev {
     pub console: bool,
     /// Links to the file descriptors of a process, and ptmx.
     pub links: bool,
+    /// Only places for the nodes are made: they are bound from the host, by who may not make any.
+    pub bound: bool,
 }
 
 /// A device node.

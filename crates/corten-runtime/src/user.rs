@@ -10,6 +10,8 @@ use corten_sys::error::Context;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 
+use crate::spec::{IdMaps, IdRange};
+
 /// Files larger than this are refused.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 /// A process can have at most so many supplementary groups here; the kernel's own bound is 65 536.
@@ -34,6 +36,19 @@ pub enum UserError {
         user: String,
         /// How many.
         count: usize,
+    },
+    /// The container's user namespace has no such id.
+    #[error(
+        "{kind} id {id} is not there in the container's user namespace, which has {count}: an ordinary user has \
+         more with a range in /etc/subuid and /etc/subgid, and newuidmap"
+    )]
+    Unmapped {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// The id.
+        id: u32,
+        /// How many ids there are.
+        count: u32,
     },
     /// The file is not a regular one, or too large.
     #[error("{path} of the container: {problem}")]
@@ -69,6 +84,21 @@ pub struct Identity {
     pub groups: Vec<u32>,
     /// Home directory; `/` for a user without an entry.
     pub home: String,
+}
+
+impl Identity {
+    /// Refuses ids that the container's user namespace lacks; the kernel would only say `EINVAL`.
+    pub(crate) fn check(&self, maps: &IdMaps) -> Result<(), UserError> {
+        let count =
+            |ranges: &[IdRange]| ranges.iter().fold(0u32, |sum, range| sum.saturating_add(range.size));
+        if maps.host_user(self.uid).is_none() {
+            return Err(UserError::Unmapped { kind: "user", id: self.uid, count: count(&maps.users) });
+        }
+        match self.groups.iter().chain([&self.gid]).find(|&&id| maps.host_group(id).is_none()) {
+            Some(&id) => Err(UserError::Unmapped { kind: "group", id, count: count(&maps.groups) }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Resolves `user` (`""`, `name`, `uid`, `name:group`, …) and `extra` groups inside `root`.

@@ -221,15 +221,20 @@ fn remember(path: &Path, seen: &[(Vec<u8>, Listing)]) -> Result<(), EngineError>
 
 /// Makes a whiteout (a character device 0:0) in `hidden` for each of these paths. The directories above
 /// them look as they do in the tree.
-pub(super) fn hide(tree: &Path, hidden: &Path, private: &[PathBuf]) -> Result<(), EngineError> {
+pub(super) fn hide(
+    tree: &Path,
+    hidden: &Path,
+    private: &[PathBuf],
+    rootless: bool,
+) -> Result<(), EngineError> {
     let root = bare(tree)?;
-    like(root.as_fd(), b"", hidden, false)?;
+    like(root.as_fd(), b"", hidden, false, rootless)?;
     for path in private {
         // The root is made already.
         let mut above: Vec<&Path> = path.ancestors().skip(1).filter(|path| *path != Path::new("")).collect();
         above.reverse();
         let made = above.into_iter().try_for_each(|above| {
-            like(root.as_fd(), above.as_os_str().as_bytes(), &hidden.join(above), true)
+            like(root.as_fd(), above.as_os_str().as_bytes(), &hidden.join(above), true, rootless)
         });
         let place = hidden.join(path);
         let made = made.and_then(|()| {
@@ -245,7 +250,13 @@ pub(super) fn hide(tree: &Path, hidden: &Path, private: &[PathBuf]) -> Result<()
 }
 
 /// Gives a directory the owner and the mode of another, which is at `path` below `root`.
-fn like(root: BorrowedFd<'_>, path: &[u8], place: &Path, make: bool) -> Result<(), EngineError> {
+fn like(
+    root: BorrowedFd<'_>,
+    path: &[u8],
+    place: &Path,
+    make: bool,
+    rootless: bool,
+) -> Result<(), EngineError> {
     let stat = stat_at(root, path).at("stat", OsStr::from_bytes(path))?;
     if make {
         match rustix::fs::mkdir(place, Mode::from_raw_mode(0o700)) {
@@ -254,7 +265,10 @@ fn like(root: BorrowedFd<'_>, path: &[u8], place: &Path, make: bool) -> Result<(
             Err(errno) => return Err(errno).at("mkdir", place),
         }
     }
-    std::os::unix::fs::chown(place, Some(stat.st_uid), Some(stat.st_gid)).at("chown", place)?;
+    // In a user namespace the owner looks like nobody, and what is made here is its root's.
+    if !rootless {
+        std::os::unix::fs::chown(place, Some(stat.st_uid), Some(stat.st_gid)).at("chown", place)?;
+    }
     rustix::fs::chmod(place, Mode::from_raw_mode(stat.st_mode & 0o7777)).at("chmod", place)
 }
 

@@ -90,6 +90,9 @@ pub(super) fn places(
     spec: &Spec,
 ) -> Result<(Vec<DeviceNode>, Vec<Mount>), EngineError> {
     let (mut inside, mut outside) = (Vec::new(), Vec::new());
+    if context.bound_devices {
+        return Ok((inside, outside));
+    }
     for (number, node) in nodes(config)?.into_iter().enumerate() {
         match node.place.strip_prefix("/dev/").filter(|path| !path.is_empty()) {
             Some(path) => inside.push(DeviceNode {

@@ -33,7 +33,7 @@ pub(super) fn mounts(
     let mut list = context.image_mounts.clone();
     list.push(filesystem("/proc", "proc", String::new(), quiet));
     let (nodes, devices) = super::devices::places(config, context, spec)?;
-    let dev = Dev { nodes, console: config.tty, links: true };
+    let dev = Dev { nodes, console: config.tty, links: true, bound: false };
     list.push(Mount {
         target: "/dev".to_owned(),
         source: MountSource::Dev(dev),

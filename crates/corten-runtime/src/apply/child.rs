@@ -228,7 +228,7 @@ impl State {
     fn carry_out(&mut self, op: &Op, plan: &Plan, socket: BorrowedFd<'_>) -> Result<(), Failure> {
         match op {
             Op::JoinCgroup { files } => join_cgroup(files),
-            Op::BecomeRoot => become_root(),
+            Op::BecomeRoot => become_root(plan.spec.process.keep_groups),
             Op::UnshareCgroup { .. } => {
                 corten_sys::clone::unshare(corten_sys::clone::CLONE_NEWCGROUP).at(Call::Unshare)
             }
@@ -531,7 +531,11 @@ fn join_cgroup(files: &[std::ffi::CString]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn become_root() -> Result<(), Failure> {
+fn become_root(keep_groups: bool) -> Result<(), Failure> {
+    // Init stays as it is now, and who traces it must not find a group of the host in it.
+    if !keep_groups {
+        corten_sys::ids::set_groups(&[]).at(Call::Setgroups)?;
+    }
     corten_sys::ids::set_gid(0).at(Call::Setresgid)?;
     corten_sys::ids::set_uid(0).at(Call::Setresuid)
 }

@@ -56,8 +56,13 @@ fn attributes(bits: u64) -> MountAttrFlags {
 
 impl Maker<'_> {
     fn idmapped(&self, path: &CStr, idmap: bool) -> Made {
+        if !idmap {
+            // With all below it: who may not see what a mount hides cannot leave the mount out.
+            return open_tree(CWD, path, clone_flags(true))
+                .call(|| format!("open_tree({path:?}, OPEN_TREE_CLONE|AT_RECURSIVE)"));
+        }
         let tree = tree(path)?;
-        if let (true, Some(userns)) = (idmap, self.userns) {
+        if let Some(userns) = self.userns {
             self.shift(&tree, userns, Path::new(OsStr::from_bytes(path.to_bytes())))?;
         }
         Ok(tree)
@@ -123,7 +128,10 @@ impl Maker<'_> {
         bits: u64,
         stranger: bool,
     ) -> Made {
-        let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).call(|| "fsopen(\"overlay\")")?;
+        let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).call(|| {
+            let whose = if overlay.userxattr { " in a user namespace, which Linux 5.11 allows" } else { "" };
+            format!("fsopen(\"overlay\"){whose}")
+        })?;
         let set = |key: &CStr, fd: BorrowedFd<'_>| {
             fsconfig_set_fd(fs.as_fd(), key, fd)
                 .call(|| format!("fsconfig(overlay, FSCONFIG_SET_FD, {key:?})"))

@@ -1,6 +1,7 @@
 //! The parent's half: from the cgroup to the news that the program runs.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use corten_cgroup::Cgroup;
 use corten_sys::CallError;
@@ -57,6 +58,10 @@ pub(crate) struct FsOwner;
 impl FsOwner {
     pub(crate) fn become_one(maps: &IdMaps) -> Result<Option<Self>, CallError> {
         let (Some(uid), Some(gid)) = (maps.host_user(0), maps.host_group(0)) else { return Ok(None) };
+        if (uid, gid) == (0, 0) {
+            // An ordinary user's container: its root is who we are already.
+            return Ok(None);
+        }
         corten_sys::prctl::set_secure_bits(corten_sys::prctl::SECBIT_NO_SETUID_FIXUP)
             .call(|| "prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)")?;
         corten_sys::ids::set_fs_gid(gid);
@@ -75,7 +80,7 @@ impl Drop for FsOwner {
 impl Starter {
     fn run(&mut self, mut plan: Plan, options: &Options<'_>) -> Result<Option<OwnedFd>, StartError> {
         let (here, there) = wire::pair().call(|| "socketpair()").during(|| "starting".to_owned())?;
-        let init = if plan.spec.init { Some(init_program()?) } else { None };
+        let init = if plan.spec.init { Some(init_program(plan.spec.init_program.as_deref())?) } else { None };
         let clone =
             plan.ops.iter().find_map(|op| if let Op::Clone(clone) = op { Some(clone.clone()) } else { None });
         let Some(clone) = clone else { return Err(StartError::Killed("a plan without a clone".to_owned())) };
@@ -287,7 +292,9 @@ impl Starter {
                 Op::LookupUser { user, groups } => {
                     let root = slots.first().and_then(Option::as_ref).map(AsFd::as_fd);
                     let root = root.ok_or(StartError::Killed("a plan without a root".to_owned()))?;
-                    identity = Some(user::resolve(root, user, groups)?);
+                    let found = user::resolve(root, user, groups)?;
+                    maps.map_or(Ok(()), |maps| found.check(maps))?;
+                    identity = Some(found);
                 }
                 source => {
                     if let (None, Some(maps)) = (&owner, maps) {
@@ -416,17 +423,38 @@ fn helper(
 }
 
 /// Corten itself, on a mount of its own that nobody can write to (CVE-2019-5736).
-fn init_program() -> Result<OwnedFd, StartError> {
+fn init_program(path: Option<&Path>) -> Result<OwnedFd, StartError> {
     let make = || -> Result<OwnedFd, CallError> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = open_tree(CWD, c"/proc/self/exe", flags)
-            .call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)")?;
+        let tree = match path {
+            None => open_tree(CWD, c"/proc/self/exe", flags),
+            Some(path) => open_tree(&own_program(path)?, c"", flags | OpenTreeFlags::AT_EMPTY_PATH),
+        }
+        .call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)")?;
         let set = attr::RDONLY | attr::NOSUID | attr::NODEV;
         mount_setattr(tree.as_fd(), Change { set, propagation: PRIVATE, ..Change::default() })
             .call(|| "mount_setattr(\"/proc/self/exe\", MOUNT_ATTR_RDONLY)")?;
         Ok(tree)
     };
     make().during(|| "preparing init".to_owned())
+}
+
+/// The program that this is, by its path in this mount namespace.
+fn own_program(name: &Path) -> Result<OwnedFd, CallError> {
+    let file = rustix::fs::open(name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .call(|| format!("open({name:?}, O_PATH)"))?;
+    let (found, own) = (
+        rustix::fs::fstat(&file).call(|| format!("fstat({name:?})"))?,
+        rustix::fs::stat("/proc/self/exe").call(|| "stat(\"/proc/self/exe\")")?,
+    );
+    if (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino) {
+        // Replaced or hidden since it was executed.
+        return Err(CallError::new(
+            format!("open({name:?}, O_PATH): another file than /proc/self/exe"),
+            Errno::STALE,
+        ));
+    }
+    Ok(file)
 }
 
 fn make(maker: &Maker<'_>, op: &Op, outcome: &mut Outcome) -> Result<(u8, OwnedFd), CallError> {

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::child::{Inherited, State};
 use super::wire::{self, At, Call, Failure, Message};
 use crate::plan::{Actor, Op};
-use crate::spec::{Capabilities, User};
+use crate::spec::{Capabilities, User, UserNamespace};
 use crate::user::MAX_GROUPS;
 
 /// What a shell returns for a program that is not there, and for one that cannot be executed.
@@ -214,8 +214,14 @@ fn change_user(user: &User, inherited: &Inherited<'_>, identity: &Identity) -> R
     if !inherited.plan.spec.process.keep_groups {
         corten_sys::ids::set_groups(groups).at(Call::Setgroups)?;
     }
-    corten_sys::ids::set_gid(gid).at(Call::Setresgid)?;
-    corten_sys::ids::set_uid(uid).at(Call::Setresuid)?;
+    // In a user namespace of its own the process is root already.
+    let root = inherited.plan.spec.namespaces.user != UserNamespace::Host;
+    if !(root && gid == 0) {
+        corten_sys::ids::set_gid(gid).at(Call::Setresgid)?;
+    }
+    if !(root && uid == 0) {
+        corten_sys::ids::set_uid(uid).at(Call::Setresuid)?;
+    }
     if identity.cwd_pending {
         let pending = inherited.plan.of(Actor::Payload).find_map(|(_, op)| match op {
             Op::WorkingDirectory { path, .. } => Some(path),

@@ -223,6 +223,7 @@ mod tests {
                 terminal: None,
             },
             init: true,
+            init_program: None,
         }
     }
 

@@ -18,7 +18,7 @@ const HOME_CAPACITY: usize = 4096;
 /// Mode bits of `S_IFCHR | 0666`.
 const CHARACTER_0666: u32 = 0o020_666;
 /// The nodes that every /dev has (runtime-spec, "Default Devices"): name, major, minor.
-pub(crate) const STANDARD_NODES: [(&str, u32, u32); 6] =
+pub const STANDARD_NODES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 pub(super) fn nul(field: &'static str, value: &str) -> SpecError {
@@ -112,6 +112,9 @@ pub(super) fn dev_op(dev: &Dev) -> Result<DevOp, SpecError> {
         }
         let device = device_number(node.major, node.minor);
         op.nodes.push(NodeOp { path, mode: node.kind | node.mode, device, uid: node.uid, gid: node.gid });
+    }
+    if dev.bound {
+        op.files.extend(op.nodes.drain(..).map(|node| node.path));
     }
     if dev.console {
         op.files.push(c"console".to_owned());

@@ -10,6 +10,7 @@ mod op;
 mod sysctl;
 
 pub use build::build;
+pub use convert::STANDARD_NODES;
 pub(crate) use convert::{c_string, overlay_op, search_places};
 pub(crate) use op::c_path as path_string;
 pub use op::{Actor, CloneOp, DevOp, NodeOp, Op, OverlayOp, Slot};

@@ -38,6 +38,7 @@ macro_rules! need_host {
     };
 }
 
+#[allow(dead_code, reason = "each test file uses its part")]
 impl Host {
     pub fn with_busybox() -> Self {
         let dir = tempfile::tempdir().unwrap();
