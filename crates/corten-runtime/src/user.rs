@@ -7,7 +7,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use corten_sys::error::Context;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use corten_sys::open::openat2;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat};
 use rustix::io::Errno;
 
 use crate::spec::{IdMaps, IdRange};

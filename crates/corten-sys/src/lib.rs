@@ -20,6 +20,7 @@ pub mod ioctl;
 pub mod keyring;
 pub mod mount;
 pub mod mountinfo;
+pub mod open;
 pub mod prctl;
 pub mod rlimit;
 pub mod seccomp;

@@ -11,9 +11,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use corten_runtime::spec::{Mount, MountSource};
-use rustix::fs::{
-    Dir, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, open, openat, openat2, renameat_with,
-};
+use corten_sys::open::openat2;
+use rustix::fs::{Dir, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, open, openat, renameat_with};
 use rustix::io::Errno;
 
 use super::copy::{copy_attributes, copy_tree};

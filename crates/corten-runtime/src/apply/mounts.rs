@@ -307,7 +307,7 @@ impl Maker<'_> {
             .call(|| format!("open({:?})", bind.source))?;
         // A volume's content belongs to containers: a link in it must not lead out of it.
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let inner = rustix::fs::openat2(&base, subpath.as_str(), flags, Mode::empty(), resolve)
+        let inner = corten_sys::open::openat2(&base, subpath.as_str(), flags, Mode::empty(), resolve)
             .call(|| format!("openat2({:?}, {subpath:?}, RESOLVE_BENEATH)", bind.source))?;
         open_tree(&inner, c"", clone_flags(bind.recursive) | OpenTreeFlags::AT_EMPTY_PATH)
             .call(|| format!("open_tree({subpath:?}, OPEN_TREE_CLONE)"))
@@ -381,7 +381,7 @@ impl Maker<'_> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let base =
             rustix::fs::open(place.as_c_str(), flags, Mode::empty()).call(|| format!("open({place:?})"))?;
-        let inner = rustix::fs::openat2(&base, path, flags, Mode::empty(), resolve)
+        let inner = corten_sys::open::openat2(&base, path, flags, Mode::empty(), resolve)
             .call(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?;
         open_tree(&inner, c"", clone_flags(false) | OpenTreeFlags::AT_EMPTY_PATH)
             .call(|| format!("open_tree({path:?}, OPEN_TREE_CLONE)"))
@@ -413,7 +413,7 @@ impl Maker<'_> {
 fn mount_at(path: &CStr) -> Made {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let place = rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)
+    let place = corten_sys::open::openat2(CWD, path, flags, Mode::empty(), resolve)
         .call(|| format!("openat2({path:?}, RESOLVE_NO_SYMLINKS) in the other container"))?;
     let stat = rustix::fs::statx(&place, c"", AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::TYPE)
         .call(|| format!("statx({path:?})"))?;

@@ -6,7 +6,8 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat2, readlinkat_raw};
+use corten_sys::open::openat2;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, readlinkat_raw};
 use rustix::io::Errno;
 
 use super::wire::{At, Call, Failure};
