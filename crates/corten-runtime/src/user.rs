@@ -40,8 +40,8 @@ pub enum UserError {
     },
     /// The container's user namespace has no such id.
     #[error(
-        "{kind} id {id} is not there in the container's user namespace, which has {count}: an ordinary user has \
-         more with a range in /etc/subuid and /etc/subgid, and newuidmap"
+        "{kind} {id} is not there: the container's user namespace has {count} ids (root has all with --userns host, \
+         an ordinary user more with a range in /etc/subuid and /etc/subgid, and newuidmap)"
     )]
     Unmapped {
         /// `user` or `group`.
@@ -58,16 +58,6 @@ pub enum UserError {
         path: &'static str,
         /// What is wrong with it.
         problem: &'static str,
-    },
-    /// An id that the container's user namespace has not.
-    #[error(
-        "{kind} {id} is not there: the container's user namespace has the ids 0 to 65535 (--userns host has all)"
-    )]
-    NotMapped {
-        /// `user` or `group`.
-        kind: &'static str,
-        /// Which.
-        id: u32,
     },
     /// A call failed.
     #[error(transparent)]

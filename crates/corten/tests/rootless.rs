@@ -218,7 +218,7 @@ fn what_is_written_to_a_bind_is_the_users() {
             assert_eq!((code, owner("web")), (0, (FIRST + 999, FIRST + 1000)), "{err}");
         } else {
             assert_eq!(code, 125);
-            assert!(err.contains("user id 1000") && err.contains("/etc/subuid"), "{err}");
+            assert!(err.contains("user 1000") && err.contains("/etc/subuid"), "{err}");
         }
         // What the user may not read on the machine, the container may not either.
         let secret = user.host.path("secret");

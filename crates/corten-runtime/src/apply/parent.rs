@@ -293,7 +293,6 @@ impl Starter {
                     let root = slots.first().and_then(Option::as_ref).map(AsFd::as_fd);
                     let root = root.ok_or(StartError::Killed("a plan without a root".to_owned()))?;
                     let found = user::resolve(root, user, groups)?;
-                    maps.map_or(Ok(()), |maps| found.check(maps))?;
                     identity = Some(found);
                 }
                 source => {
@@ -503,12 +502,7 @@ fn identity_of(plan: &Plan, found: Option<Identity>) -> Identity {
 
 /// All ids of the program must exist in the user namespace.
 fn has_ids(maps: Option<&IdMaps>, identity: &Identity) -> Result<(), StartError> {
-    let Some(maps) = maps else { return Ok(()) };
-    let missing = |kind, id| StartError::from(user::UserError::NotMapped { kind, id });
-    for &group in identity.groups.iter().chain([&identity.gid]) {
-        maps.host_group(group).ok_or_else(|| missing("group", group))?;
-    }
-    maps.host_user(identity.uid).ok_or_else(|| missing("user", identity.uid)).map(drop)
+    maps.map_or(Ok(()), |maps| identity.check(maps)).map_err(StartError::from)
 }
 
 /// The processes whose namespaces were opened by number were still there afterwards.
