@@ -11,7 +11,7 @@ use corten_engine::config::{CgroupManager, Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::record::Status;
 use corten_engine::volume::{self, Pruned, Volume};
-use corten_engine::{Dirs, EngineError, Rootless, collect, explain, run};
+use corten_engine::{DetachKeys, Dirs, EngineError, Rootless, collect, explain, run, start};
 use corten_store::{
     ImportOptions, InUse, InUseError, LoadOptions, RemoveOptions, Removed, Store, StoreError, User,
 };
@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use crate::document;
 use crate::engine_api::{
-    ContainerState, ContainerSummary, Engine, EngineOptions, ImageRemoval, ImageSummary, Import, Load,
-    Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, VolumeSummary,
+    Attach, ContainerState, ContainerSummary, Control, Controlled, Engine, EngineOptions, ImageRemoval,
+    ImageSummary, Import, Load, Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, VolumeSummary,
 };
 use crate::report::{ENGINE_FAILED, Kind, Report};
 
@@ -176,7 +176,11 @@ fn summary(container: Container) -> ContainerSummary {
     ContainerSummary {
         state: match state.status {
             Status::Created => ContainerState::Created,
+            Status::Running if state.paused => ContainerState::Paused { started_s },
             Status::Running => ContainerState::Running { started_s },
+            Status::Restarting => {
+                ContainerState::Restarting { code: state.exit_code, since_s: seconds(state.finished_ns) }
+            }
             Status::Exited => {
                 ContainerState::Exited { code: state.exit_code, finished_s: seconds(state.finished_ns) }
             }
@@ -211,7 +215,9 @@ fn whole(dirs: &Dirs, container: Container) -> Value {
     let Container { record, state } = container;
     let status = match state.status {
         Status::Created => "created",
+        Status::Running if state.paused => "paused",
         Status::Running => "running",
+        Status::Restarting => "restarting",
         Status::Exited => "exited",
     };
     let config = &record.config;
@@ -221,14 +227,15 @@ fn whole(dirs: &Dirs, container: Container) -> Value {
     let log_path = if log.exists() { log.display().to_string() } else { String::new() };
     let mut document = json!({
         "Id": record.id,
+        "RestartCount": state.restart_count,
         "Created": time(record.created_ns),
         "Path": record.args.first(),
         "Args": record.args.get(1..).unwrap_or_default(),
         "State": {
             "Status": status,
-            "Running": state.status == Status::Running,
-            "Paused": false,
-            "Restarting": false,
+            "Running": matches!(state.status, Status::Running | Status::Restarting),
+            "Paused": state.paused,
+            "Restarting": state.status == Status::Restarting,
             "OOMKilled": state.oom_killed,
             "Dead": false,
             "Pid": state.pid,
@@ -302,12 +309,36 @@ fn explain_options(options: &RunOptions) -> Result<explain::ExplainOptions, Repo
     Ok(explain::ExplainOptions { words, program, detach: options.detach })
 }
 
+fn detach_keys(text: Option<&str>) -> Result<DetachKeys, Report> {
+    text.unwrap_or_default().parse().map_err(|error: String| {
+        Report::user(error).hint("as in ctrl-p,ctrl-q or a,DEL").status(ENGINE_FAILED)
+    })
+}
+
+fn attach_options(attach: Attach) -> Result<start::AttachOptions, Report> {
+    let detach_keys = detach_keys(attach.detach_keys.as_deref())?;
+    Ok(start::AttachOptions { input: attach.input, sig_proxy: attach.sig_proxy, detach_keys })
+}
+
+fn controlled(outcome: run::Outcome) -> Controlled {
+    match outcome {
+        run::Outcome::Started(_) | run::Outcome::Detached => Controlled::Done,
+        run::Outcome::Exited { code, oom_killed } => Controlled::Exited { code: code.into(), oom_killed },
+    }
+}
+
+/// The file that must not exist before.
+fn write_cidfile(path: Option<&std::path::Path>, id: &str) -> Result<(), EngineError> {
+    let Some(path) = path else { return Ok(()) };
+    let written = File::options().write(true).create_new(true).open(path);
+    written
+        .and_then(|mut file| file.write_all(id.as_bytes()))
+        .map_err(|error| EngineError::Record { path: path.to_owned(), reason: error.to_string() })
+}
+
 impl Engine for LocalEngine {
     fn run(&mut self, mut config: Config, options: RunOptions) -> Result<RunOutcome, Report> {
-        let detach_keys = options.detach_keys.as_deref().unwrap_or_default();
-        let detach_keys = detach_keys.parse().map_err(|error: String| {
-            Report::user(error).hint("as in ctrl-p,ctrl-q or a,DEL").status(ENGINE_FAILED)
-        })?;
+        let detach_keys = detach_keys(options.detach_keys.as_deref())?;
         if options.pull == corten_engine::config::PullPolicy::Always {
             return Err(Self::not_there("--pull always: a registry client").status(ENGINE_FAILED));
         }
@@ -325,22 +356,54 @@ impl Engine for LocalEngine {
         collect::collect(&self.dirs);
         let engine_options =
             run::RunOptions { detach: options.detach, sig_proxy: options.sig_proxy, detach_keys };
-        let cidfile = options.cidfile;
-        let created = |id: &str| match &cidfile {
-            None => Ok(()),
-            Some(path) => File::options()
-                .write(true)
-                .create_new(true)
-                .open(path)
-                .and_then(|mut file| file.write_all(id.as_bytes()))
-                .map_err(|error| EngineError::Record { path: path.clone(), reason: error.to_string() }),
-        };
+        let created = |id: &str| write_cidfile(options.cidfile.as_deref(), id);
         self.enter()?;
         match run::run(&self.dirs, config, &engine_options, created) {
             Ok(run::Outcome::Started(id)) => Ok(RunOutcome::Started(id)),
             Ok(run::Outcome::Detached) => Ok(RunOutcome::Detached),
             Ok(run::Outcome::Exited { code, oom_killed }) => Ok(RunOutcome::Exited { code, oom_killed }),
             Err(error) => Err(engine_report(&error).status(error.exit_code())),
+        }
+    }
+
+    fn create(&mut self, mut config: Config, options: RunOptions) -> Result<String, Report> {
+        if options.pull == corten_engine::config::PullPolicy::Always {
+            return Err(Self::not_there("--pull always: a registry client"));
+        }
+        config.cgroup_manager = self.cgroup_manager.clone();
+        collect::collect(&self.dirs);
+        self.enter()?;
+        let created = |id: &str| write_cidfile(options.cidfile.as_deref(), id);
+        run::create(&self.dirs, config, created).map_err(|error| engine_report(&error))
+    }
+
+    fn control(&mut self, name: &str, action: Control) -> Result<Controlled, Report> {
+        collect::sweep(&self.dirs);
+        let report = |error: EngineError| engine_report(&error);
+        let done = |result: Result<(), EngineError>| result.map(|()| Controlled::Done).map_err(report);
+        match action {
+            Control::Start(attach) => {
+                let options = attach.map(attach_options).transpose()?;
+                self.enter()?;
+                start::start(&self.dirs, name, options.as_ref()).map(controlled).map_err(report)
+            }
+            Control::Restart { signal, timeout_s } => {
+                start::stop(&self.dirs, name, signal, timeout_s).map_err(report)?;
+                self.enter()?;
+                start::start(&self.dirs, name, None).map(controlled).map_err(report)
+            }
+            Control::Stop { signal, timeout_s } => done(start::stop(&self.dirs, name, signal, timeout_s)),
+            Control::Kill { signal } => done(start::signal(&self.dirs, name, signal)),
+            Control::Pause => done(start::pause(&self.dirs, name)),
+            Control::Unpause => done(start::unpause(&self.dirs, name)),
+            Control::Wait => {
+                let exited = |code| Controlled::Exited { code, oom_killed: false };
+                start::wait(&self.dirs, name).map(exited).map_err(report)
+            }
+            Control::Attach(attach) => {
+                let options = attach_options(attach)?;
+                start::attach(&self.dirs, name, &options).map(controlled).map_err(report)
+            }
         }
     }
 

@@ -31,6 +31,12 @@ pub trait Engine {
     /// Creates and starts a container. In the foreground it returns when the container's process ended.
     fn run(&mut self, config: Config, options: RunOptions) -> Result<RunOutcome, Report>;
 
+    /// Creates a container and does not start it; its id.
+    fn create(&mut self, config: Config, options: RunOptions) -> Result<String, Report>;
+
+    /// Does something with a container that exists.
+    fn control(&mut self, name: &str, action: Control) -> Result<Controlled, Report>;
+
     /// All containers, newest first; sizes only if asked for, they cost a walk.
     fn containers(&mut self, size: bool) -> Result<Vec<ContainerSummary>, Report>;
 
@@ -89,6 +95,47 @@ pub struct RunOptions {
     pub cidfile: Option<PathBuf>,
     pub sig_proxy: bool,
     pub detach_keys: Option<String>,
+}
+
+/// What is done with a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// With [`Attach`] in the foreground.
+    Start(Option<Attach>),
+    /// Signal and seconds, if they are not the container's own.
+    Stop {
+        signal: Option<i32>,
+        timeout_s: Option<i32>,
+    },
+    Restart {
+        signal: Option<i32>,
+        timeout_s: Option<i32>,
+    },
+    Kill {
+        signal: i32,
+    },
+    Pause,
+    Unpause,
+    Wait,
+    Attach(Attach),
+}
+
+/// How a command takes part in a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attach {
+    pub input: bool,
+    pub sig_proxy: bool,
+    pub detach_keys: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Controlled {
+    Done,
+    /// It ended; its exit code.
+    Exited {
+        code: i32,
+        oom_killed: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

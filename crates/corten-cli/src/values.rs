@@ -52,3 +52,8 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Report> {
     }
     String::from_utf8(bytes).map_err(|_| fail(&"contains invalid utf8 bytes"))
 }
+
+/// A signal by name or number.
+pub(crate) fn signal(text: &str) -> Result<i32, String> {
+    corten_sys::signal::parse(text).ok_or_else(|| format!("invalid signal: {text}"))
+}

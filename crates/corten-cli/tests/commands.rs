@@ -288,3 +288,49 @@ fn dockers_flags() {
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
     tree.debug_assert();
 }
+
+#[test]
+fn lives_of_containers() {
+    use corten_cli::engine_api::{Attach, Control};
+    let control = |name: &str, action| Call::Control(name.into(), action);
+    for (args, want) in [
+        (&["start", "a"][..], control("a", Control::Start(None))),
+        (
+            &["container", "stop", "-t", "3", "a"],
+            control("a", Control::Stop { signal: None, timeout_s: Some(3) }),
+        ),
+        (
+            &["stop", "--time=-1", "-s", "SIGINT", "a"],
+            control("a", Control::Stop { signal: Some(2), timeout_s: Some(-1) }),
+        ),
+        (&["restart", "a"], control("a", Control::Restart { signal: None, timeout_s: None })),
+        (&["kill", "a"], control("a", Control::Kill { signal: 9 })),
+        (&["kill", "--signal", "15", "a"], control("a", Control::Kill { signal: 15 })),
+        (&["pause", "a"], control("a", Control::Pause)),
+        (&["unpause", "a"], control("a", Control::Unpause)),
+    ] {
+        let got = corten(args);
+        assert_eq!((got.code, got.stdout.as_str(), got.calls.last()), (0, "a\n", Some(&want)), "{args:?}");
+    }
+    let got = corten(&["wait", "a", "nope", "b"]);
+    assert_eq!((got.code, got.stdout.as_str()), (1, "3\n3\n"));
+    assert!(got.stderr.contains("No such container: nope"), "{}", got.stderr);
+    let got = corten(&["attach", "--no-stdin", "--sig-proxy=false", "a"]);
+    let attach = Attach { input: false, sig_proxy: false, detach_keys: None };
+    assert_eq!((got.code, got.calls.last()), (3, Some(&control("a", Control::Attach(attach)))));
+    assert_eq!(corten(&["start", "-ai", "a"]).code, 3);
+    assert_eq!(corten(&["create", "busybox"]).stdout.len(), 65);
+    for (args, word) in [
+        (&["stop"][..], "requires at least 1 argument"),
+        (&["attach", "a", "b"], "requires"),
+        (&["kill", "-s", "NOPE", "a"], "invalid signal: NOPE"),
+        (&["stop", "-t", "soon", "a"], "soon"),
+    ] {
+        let got = corten(args);
+        assert!(
+            got.code != 0 && got.stderr.contains(word) && got.calls.is_empty(),
+            "{args:?}: {}",
+            got.stderr
+        );
+    }
+}

@@ -122,21 +122,33 @@ fn parse_locks(table: &str, device: &str) -> std::collections::BTreeSet<u64> {
 }
 
 /// Finishes what whoever held it left, if nobody holds it now.
-fn settle(dirs: &Dirs, id: &str) {
-    if let Ok(Some(_hold)) = Hold::try_existing(dirs, id) {
-        let _again = finish(dirs, id);
+pub(crate) fn settle(dirs: &Dirs, id: &str) {
+    if let Ok(Some(hold)) = Hold::try_existing(dirs, id) {
+        settle_held(dirs, id, hold);
+    }
+}
+
+/// What cannot be done now is tried again by the next command.
+fn settle_held(dirs: &Dirs, id: &str, hold: Hold) {
+    if let Ok(Some((record, state))) = finish_or_alive(dirs, id) {
+        let _again = crate::monitor::adopt(dirs, &record, state, hold);
     }
 }
 
 /// As [`settle`], for what has no directory of the living.
 pub(crate) fn settle_missing(dirs: &Dirs, id: &str) {
-    if let Ok(Some(_hold)) = Hold::try_take(dirs, id) {
-        let _again = finish(dirs, id);
+    if let Ok(Some(hold)) = Hold::try_take(dirs, id) {
+        settle_held(dirs, id, hold);
     }
 }
 
 /// Brings a container to an end that its record can tell. The caller holds it.
 pub(crate) fn finish(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
+    finish_or_alive(dirs, id).map(drop)
+}
+
+/// As [`finish`]; of one that lives, its record and state.
+fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, EngineError> {
     let (live, kept) = (dirs.live(id), dirs.container(id));
     // A power cut can tear what is under /run, which is never synced, where that outlives a boot.
     let living = record::read::<Record>(&live.join("config.json")).unwrap_or(None);
@@ -146,17 +158,21 @@ pub(crate) fn finish(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
     };
     let Some(record) = record else {
         release(dirs, id, None)?;
-        return forget(dirs, id, None);
+        return forget(dirs, id, None).map(|()| None);
     };
-    let state = record::read::<State>(&live.join("state.json")).unwrap_or(None);
-    if state.as_ref().is_some_and(State::is_alive) {
-        return Ok(());
+    let mut state = record::read::<State>(&live.join("state.json")).unwrap_or(None);
+    if let Some(state) = state.take_if(|state| state.is_alive()) {
+        return Ok(Some((record, state)));
+    }
+    if let Some(state) = state.as_mut().filter(|state| state.status == Status::Restarting) {
+        state.status = Status::Exited;
+        state.error = "it was about to be started again when its monitor was killed".to_owned();
     }
     let end = state.map(|state| ended(&live, state));
     release(dirs, id, Some(&record))?;
     if record.config.auto_remove {
         crate::volume::discard(dirs, id, &crate::volume::anonymous_in(&record.config));
-        return forget(dirs, id, Some(&record.name));
+        return forget(dirs, id, Some(&record.name)).map(|()| None);
     }
     let path = kept.join("state.json");
     match end {
@@ -172,7 +188,7 @@ pub(crate) fn finish(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
     for partial in ["config.new", "state.new"] {
         remove_file(&kept.join(partial))?;
     }
-    remove_tree(dirs, &live)
+    remove_tree(dirs, &live).map(|()| None)
 }
 
 fn noted_already(path: &Path, state: &State) -> Result<bool, EngineError> {

@@ -31,7 +31,8 @@ fn read(dirs: &Dirs, id: &str) -> Result<Option<Container>, EngineError> {
         None => record::read(&kept.join("state.json"))?,
         some => some,
     };
-    let state = collect::ended(&live, state.unwrap_or_else(State::created));
+    let mut state = collect::ended(&live, state.unwrap_or_else(State::created));
+    state.paused = state.status == Status::Running && live.join(crate::monitor::PAUSED).exists();
     Ok(Some(Container { record, state }))
 }
 
@@ -85,11 +86,11 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
 pub fn remove(dirs: &Dirs, name: &str, force: bool, volumes: bool) -> Result<String, EngineError> {
     let container = find(dirs, name)?;
     let id = container.record.id.clone();
-    if container.state.is_alive() {
+    if container.state.is_alive() || container.state.status == Status::Restarting {
         if !force {
             return Err(EngineError::Running(container.record.name));
         }
-        kill(&container)?;
+        crate::start::stop(dirs, &id, Some(rustix::process::Signal::KILL.as_raw()), None)?;
     }
     let hold = match Hold::try_take(dirs, &id)? {
         Some(hold) => hold,
@@ -111,19 +112,4 @@ pub fn remove(dirs: &Dirs, name: &str, force: bool, volumes: bool) -> Result<Str
     collect::forget(dirs, &id, Some(&container.record.name))?;
     drop(hold);
     Ok(id)
-}
-
-/// Kills its first process, and with it everything in it, and waits until that is gone.
-fn kill(container: &Container) -> Result<(), EngineError> {
-    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-    let pid = Pid::from_raw(container.state.pid);
-    let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return Ok(()) };
-    // The number may have been given away between the check and the open: only now is it held.
-    if record::start_of(container.state.pid) != Some(container.state.pid_start) {
-        return Ok(());
-    }
-    let _gone = pidfd_send_signal(&pidfd, Signal::KILL);
-    let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-    rustix::event::poll(&mut fds, None).at("poll", "pidfd")?;
-    Ok(())
 }

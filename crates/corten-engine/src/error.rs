@@ -50,6 +50,9 @@ pub enum EngineError {
     /// Another process is making or starting it.
     #[error("cannot remove container \"/{0}\": another process is about to start it: try again")]
     Starting(String),
+    /// Its state does not allow it, in Docker's words.
+    #[error("{0}")]
+    State(String),
     /// What was asked for cannot be done (yet) here.
     #[error("{what} is refused: {why}")]
     Refused {

@@ -12,8 +12,8 @@ use crate::dirs::{Dirs, make_private};
 use crate::error::EngineError;
 use crate::hold::Hold;
 use crate::lease::Lease;
+use crate::prepare::Sources;
 use crate::resolve;
-use crate::run::Sources;
 
 /// What the script says of the command and of this program.
 #[derive(Debug, Clone, Default)]

@@ -50,6 +50,22 @@ impl Lease {
         Err(EngineError::NoIds(BLOCKS))
     }
 
+    /// The lease that a container has, if any.
+    pub(crate) fn of(dirs: &Dirs, id: &str) -> Option<Self> {
+        let entry = std::fs::read_dir(dirs.leases())
+            .ok()?
+            .flatten()
+            .find(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == id))?;
+        let path = entry.path();
+        let name = entry.file_name().into_string().ok()?;
+        let (block, joined) = match name.split_once('+') {
+            None => (name.as_str(), None),
+            Some((block, _)) => (block, Some(id.to_owned())),
+        };
+        let first_id = FIRST_ID + block.parse::<u32>().ok()? * BLOCK;
+        Some(Self { first_id, path, marker: marker(dirs, id), joined })
+    }
+
     /// A block that is free at the moment, and the link that would take it.
     pub(crate) fn look(dirs: &Dirs, id: &str) -> Result<(u32, PathBuf), EngineError> {
         candidates(dirs, id)

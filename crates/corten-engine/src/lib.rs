@@ -36,12 +36,14 @@ mod log;
 mod monitor;
 mod names;
 mod places;
+mod prepare;
 pub mod record;
 mod resolve;
 pub mod rootless;
 pub mod run;
 mod session;
 mod settle;
+pub mod start;
 pub mod volume;
 
 pub use detach_keys::DetachKeys;

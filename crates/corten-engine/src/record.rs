@@ -53,6 +53,8 @@ pub enum Status {
     Running,
     /// Its program ended.
     Exited,
+    /// Its program ended, and its policy is to start it again in a moment.
+    Restarting,
 }
 
 /// The state of a container.
@@ -82,6 +84,12 @@ pub struct State {
     pub first_id: u32,
     /// Binds whose ids could not be shifted.
     pub unmapped_binds: Vec<String>,
+    /// How often its policy started it again.
+    #[serde(default)]
+    pub restart_count: u32,
+    /// Its processes are frozen. Not kept here: a file beside the state says so.
+    #[serde(skip)]
+    pub paused: bool,
 }
 
 impl State {
@@ -101,6 +109,8 @@ impl State {
             error: String::new(),
             first_id: 0,
             unmapped_binds: Vec::new(),
+            restart_count: 0,
+            paused: false,
         }
     }
 

@@ -29,26 +29,32 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
-/// Sends one message; waits until there is room for it.
-pub(crate) fn tell(socket: BorrowedFd<'_>, kind: u8, body: &[u8]) -> Result<(), Errno> {
-    send_message(socket, kind, body, SendFlags::NOSIGNAL)
-}
+/// Client → monitor, over the socket: what the container writes is wanted.
+pub(crate) const ATTACH: u8 = b'A';
+/// Client → monitor: the container is about to be stopped and is not to be started again.
+pub(crate) const STOPPING: u8 = b'T';
 
-/// Sends one message if there is room for it now; `AGAIN` if not.
-pub(crate) fn try_tell(socket: BorrowedFd<'_>, kind: u8, body: &[u8]) -> Result<(), Errno> {
-    send_message(socket, kind, body, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
-}
-
-fn send_message(socket: BorrowedFd<'_>, kind: u8, body: &[u8], flags: SendFlags) -> Result<(), Errno> {
+/// A message as it is sent.
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(body.len() + 1);
     message.push(kind);
     message.extend_from_slice(body);
+    message
+}
+
+/// Sends one message if there is room for it now; `AGAIN` if not.
+pub(crate) fn send_now(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Errno> {
     loop {
-        match send(socket, &message, flags) {
+        match send(socket, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
             Err(Errno::INTR) => {}
             other => return other.map(drop),
         }
     }
+}
+
+/// As [`send_now`].
+pub(crate) fn try_tell(socket: BorrowedFd<'_>, kind: u8, body: &[u8]) -> Result<(), Errno> {
+    send_now(socket, &message(kind, body))
 }
 
 /// Receives one message into `buffer`; `None` when the other side is gone.
@@ -61,4 +67,26 @@ pub(crate) fn hear<'a>(socket: BorrowedFd<'_>, buffer: &'a mut [u8]) -> Option<(
         }
     };
     buffer[..count].split_first().map(|(kind, body)| (*kind, body))
+}
+
+/// What came of a look for a message.
+pub(crate) enum Heard<'a> {
+    Message(u8, &'a [u8]),
+    /// Not now.
+    Nothing,
+    /// The other side is gone.
+    Gone,
+}
+
+/// As [`hear`], without waiting.
+pub(crate) fn hear_now<'a>(socket: BorrowedFd<'_>, buffer: &'a mut [u8]) -> Heard<'a> {
+    match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
+        Ok((0, _)) => Heard::Gone,
+        Ok((count, _)) => match buffer[..count].split_first() {
+            Some((kind, body)) => Heard::Message(*kind, body),
+            None => Heard::Gone,
+        },
+        Err(Errno::AGAIN | Errno::INTR) => Heard::Nothing,
+        Err(_) => Heard::Gone,
+    }
 }

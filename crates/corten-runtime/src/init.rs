@@ -15,6 +15,10 @@ use corten_sys::signal::{self, SignalSet};
 use corten_sys::wait::{Exit, reap_any};
 use rustix::io::Errno;
 
+/// The number of the descriptor of the terminal's master that init keeps open, if there is a terminal: whoever
+/// takes the container over finds it there.
+pub const MASTER: i32 = 100;
+
 /// The name under which the binary is init.
 pub const NAME: &CStr = c"corten-init";
 

@@ -18,6 +18,24 @@ pub fn close_range_cloexec(first: u32) -> Result<(), Errno> {
         .map(drop)
 }
 
+/// Closes every descriptor from 3 on but these: what a process that was forked to stay has of its parent's.
+///
+/// Nothing of the process may use any of the others afterwards, nor drop an owner of one: it ends by
+/// [`crate::wait::exit`].
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
+    let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    numbers.sort_unstable();
+    let mut first = 3;
+    for end in numbers.into_iter().filter(|number| *number >= 3).map(Some).chain([None]) {
+        let last = end.map_or(libc::c_uint::MAX, |end| end - 1);
+        if first <= last {
+            // SAFETY: by contract of the caller nobody uses or closes these numbers any more.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+        first = end.map_or(0, |end| end + 1);
+    }
+}
+
 /// Puts `fd` at the number `target`, open across exec. If it is there already, only the flag is cleared.
 ///
 /// # Errors

@@ -10,7 +10,9 @@ use crate::flags::{Meta, nearest};
 use crate::help;
 use crate::report::Report;
 
+mod attach;
 mod completion;
+mod create;
 mod help_command;
 mod image_inspect;
 mod images;
@@ -18,17 +20,24 @@ mod import;
 mod info;
 mod inspect;
 mod internal;
+mod kill;
 mod load;
+mod pause;
 mod ps;
+mod restart;
 mod rm;
 mod rmi;
 mod run;
+mod start;
+mod stop;
+mod unpause;
 mod version;
 mod volume_create;
 mod volume_inspect;
 mod volume_ls;
 mod volume_prune;
 mod volume_rm;
+mod wait;
 
 mod container_inspect;
 
@@ -40,19 +49,28 @@ pub(crate) struct Group {
 }
 
 pub(crate) const ROOT: &[Entry] = &[
+    Entry::of::<attach::Args>(),
     Entry::of::<completion::Args>(),
+    Entry::of::<create::Args>(),
     Entry::of::<help_command::Args>(),
     Entry::of::<images::Args>(),
     Entry::of::<import::Args>(),
     Entry::of::<info::Args>(),
     Entry::of::<inspect::Args>(),
     internal::ENTRY,
+    Entry::of::<kill::Args>(),
     Entry::of::<load::Args>(),
+    Entry::of::<pause::Args>(),
     Entry::of::<ps::Args>(),
+    Entry::of::<restart::Args>(),
     Entry::of::<rm::Args>(),
     Entry::of::<rmi::Args>(),
     Entry::of::<run::Args>(),
+    Entry::of::<start::Args>(),
+    Entry::of::<stop::Args>(),
+    Entry::of::<unpause::Args>(),
     Entry::of::<version::Args>(),
+    Entry::of::<wait::Args>(),
 ];
 
 pub(crate) const GROUPS: &[Group] = &[
@@ -67,6 +85,15 @@ pub(crate) const GROUPS: &[Group] = &[
             Entry::named::<rm::Args>("remove").hide(),
             Entry::of::<rm::Args>(),
             Entry::of::<run::Args>(),
+            Entry::of::<attach::Args>(),
+            Entry::of::<create::Args>(),
+            Entry::of::<kill::Args>(),
+            Entry::of::<pause::Args>(),
+            Entry::of::<restart::Args>(),
+            Entry::of::<start::Args>(),
+            Entry::of::<stop::Args>(),
+            Entry::of::<unpause::Args>(),
+            Entry::of::<wait::Args>(),
         ],
     },
     Group {

@@ -29,6 +29,8 @@ pub enum Call {
     CreateVolume(Option<String>, BTreeMap<String, String>),
     RemoveVolume(String, bool),
     Internal(Vec<OsString>),
+    Create(Box<Config>, RunOptions),
+    Control(String, Control),
 }
 
 struct Fake(Rc<RefCell<Vec<Call>>>);
@@ -48,6 +50,20 @@ impl Engine for Fake {
             _ if detach => Ok(RunOutcome::Started("0123456789abcdef".repeat(4))),
             _ => Ok(RunOutcome::Exited { code: 0, oom_killed: false }),
         }
+    }
+
+    fn create(&mut self, config: Config, options: RunOptions) -> Result<String, Report> {
+        self.0.borrow_mut().push(Call::Create(Box::new(config), options));
+        Ok("0123456789abcdef".repeat(4))
+    }
+
+    fn control(&mut self, name: &str, action: Control) -> Result<Controlled, Report> {
+        if name == "nope" || name == "nada" {
+            return Err(Report::user(format!("No such container: {name}")));
+        }
+        let ends = matches!(action, Control::Wait | Control::Attach(_) | Control::Start(Some(_)));
+        self.0.borrow_mut().push(Call::Control(name.into(), action));
+        Ok(if ends { Controlled::Exited { code: 3, oom_killed: false } } else { Controlled::Done })
     }
 
     fn containers(&mut self, size: bool) -> Result<Vec<ContainerSummary>, Report> {

@@ -27,8 +27,8 @@ pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
     if !config.ports.is_empty() || config.publish_all {
         return refuse("--publish", "ports can be published when bridge networks exist; use --network host");
     }
-    if config.restart.as_ref().is_some_and(|restart| *restart != crate::config::Restart::No) {
-        return refuse("--restart", "restart policies are not there yet");
+    if config.auto_remove && config.restart.is_some_and(|restart| restart != crate::config::Restart::No) {
+        return Err(EngineError::Conflict("cannot specify both --restart and --rm"));
     }
     config.log.json_file()?;
     if config.time_offset.is_some() && !std::path::Path::new("/proc/self/ns/time").exists() {

@@ -128,11 +128,10 @@ fn with_init(inherited: &mut Inherited<'_>, mut init: Init<'_>, state: &State, g
 }
 
 fn become_init(init: &mut Init<'_>, state: &State, payload: i32) -> Failure {
-    let master = state.master.as_ref().map(AsFd::as_fd);
-    let ready = match master {
-        Some(master) => only_kill(&[init.exit_record, master]),
-        None => only_kill(&[init.exit_record]),
-    };
+    let ready = only_kill(&[init.exit_record]).and_then(|()| match &state.master {
+        Some(master) => corten_sys::fd::place(master.as_fd(), crate::init::MASTER).at(Call::Dup2),
+        None => Ok(()),
+    });
     if let Err(failure) = ready {
         return failure;
     }

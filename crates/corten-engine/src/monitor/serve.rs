@@ -1,0 +1,204 @@
+//! The monitor's loop: bytes from the container to its log and its clients, bytes and signals back.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use corten_sys::wait::Exit;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::clients::Clients;
+use super::{Monitor, Running};
+use crate::log::Log;
+use crate::session::{self, Heard, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, STOPPING};
+
+/// What one look at all descriptors found.
+struct Found {
+    ended: bool,
+    writable: bool,
+    new: bool,
+    /// The positions of clients that said something or went.
+    heard: Vec<usize>,
+    behind: bool,
+}
+
+impl Monitor {
+    /// Carries bytes and signals until the first process has ended and everything it wrote is read; how it
+    /// ended, if anybody knows.
+    pub(super) fn serve(&self, running: &mut Running, clients: &mut Clients) -> Option<Exit> {
+        let path = self.dirs.container(&self.id).join("log.json");
+        let mut log = self.log.and_then(|limits| Log::open(&path, limits).ok());
+        let mut buffer = vec![0; session::CHUNK];
+        while let Ok(found) = look(Some(running), clients, None) {
+            if found.ended {
+                break;
+            }
+            // First, while the positions are right; from the last on, since one may be let go.
+            for position in found.heard.into_iter().rev() {
+                obey(running, clients, position, &mut buffer);
+                running.streams.flush();
+            }
+            let starter = clients.has_starter();
+            pump(running, &mut buffer, &mut log, clients, 1);
+            if found.behind {
+                clients.catch_up();
+            }
+            if starter && !clients.has_starter() {
+                running.streams.end_input();
+            }
+            if found.writable || running.streams.input_ended {
+                running.streams.flush();
+            }
+            if found.new {
+                clients.accept();
+            }
+        }
+        pump(running, &mut buffer, &mut log, clients, usize::MAX);
+        if let Some(log) = &mut log {
+            log.finish();
+        }
+        // Not our child if we adopted it.
+        let end = corten_sys::wait::wait_pidfd(running.pidfd.as_fd()).ok();
+        running.streams.end().or(end)
+    }
+
+    /// Waits before the next start; whether the container was stopped meanwhile.
+    pub(super) fn rest(&self, clients: &mut Clients, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut buffer = vec![0; session::CHUNK];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let Ok(found) = look(None, clients, Some(left)) else { return false };
+            for position in found.heard.into_iter().rev() {
+                match session::hear_now(clients.list[position].as_fd(), &mut buffer) {
+                    Heard::Message(STOPPING, _) => return true,
+                    Heard::Gone => drop(clients.list.remove(position)),
+                    Heard::Message(kind, _) if super::clients::attaches(kind) => {
+                        clients.list[position].attach();
+                    }
+                    _ => {}
+                }
+            }
+            if found.behind {
+                clients.catch_up();
+            }
+            if found.new {
+                clients.accept();
+            }
+        }
+    }
+}
+
+/// Gives clients that are behind the rest, until all have it or are gone.
+pub(super) fn linger(clients: &mut Clients) {
+    let mut buffer = vec![0; session::CHUNK];
+    while clients.list.iter().any(super::clients::Client::is_behind) {
+        let Ok(found) = look(None, clients, None) else { return };
+        for position in found.heard.into_iter().rev() {
+            if let Heard::Gone = session::hear_now(clients.list[position].as_fd(), &mut buffer) {
+                clients.list.remove(position);
+            }
+        }
+        clients.catch_up();
+    }
+}
+
+fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>) -> Result<Found, Errno> {
+    let mut fds = Vec::with_capacity(5 + clients.list.len());
+    let streams = running.map(|running| &running.streams);
+    // Input that the program does not take is not read from a client either.
+    let full = streams.is_some_and(|streams| streams.pending.len() >= session::CHUNK);
+    for client in &clients.list {
+        let mut wanted = if full { PollFlags::empty() } else { PollFlags::IN };
+        wanted.set(PollFlags::OUT, client.is_behind());
+        fds.push(PollFd::new(client, wanted));
+    }
+    let listener = clients.listener().map(|listener| {
+        fds.push(PollFd::new(listener, PollFlags::IN));
+        fds.len() - 1
+    });
+    let mut input = None;
+    let mut pidfd = None;
+    if let Some(running) = running {
+        pidfd = Some(fds.len());
+        fds.push(PollFd::new(&running.pidfd, PollFlags::IN));
+        fds.push(PollFd::new(&running.streams.stdout, PollFlags::IN));
+        fds.extend(running.streams.stderr.as_ref().map(|err| PollFd::new(err, PollFlags::IN)));
+        if let (Some(stdin), false) = (&running.streams.stdin, running.streams.pending.is_empty()) {
+            input = Some(fds.len());
+            fds.push(PollFd::new(stdin, PollFlags::OUT));
+        }
+    }
+    let timeout = timeout.map(|timeout| Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno),
+    }
+    let ready = |at: Option<usize>| at.is_some_and(|at| !fds[at].revents().is_empty());
+    let said = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+    let heard = (0..clients.list.len()).filter(|&at| fds[at].revents().intersects(said)).collect();
+    Ok(Found {
+        ended: ready(pidfd),
+        writable: ready(input),
+        new: ready(listener),
+        heard,
+        behind: (0..clients.list.len()).any(|at| fds[at].revents().contains(PollFlags::OUT)),
+    })
+}
+
+/// Reads what the container wrote, `most` times from each stream or until nothing is there. A program that
+/// never stops writing must not keep the user's interrupt from it.
+fn pump(running: &Running, buffer: &mut [u8], log: &mut Option<Log>, clients: &mut Clients, most: usize) {
+    let streams = &running.streams;
+    let ends = [(STDOUT, Some(&streams.stdout)), (STDERR, streams.stderr.as_ref())];
+    for (kind, fd) in ends.into_iter().filter_map(|(kind, fd)| fd.map(|fd| (kind, fd))) {
+        // One byte less: the message's kind comes in front.
+        for _ in 0..most {
+            let Ok(count @ 1..) = rustix::io::read(fd, &mut buffer[1..]) else { break };
+            if let Some(log) = log {
+                log.write(kind, &buffer[1..=count]);
+            }
+            clients.output(kind, &buffer[1..=count]);
+        }
+    }
+}
+
+/// Does what a client asks for.
+fn obey(running: &mut Running, clients: &mut Clients, position: usize, buffer: &mut [u8]) {
+    let Some(client) = clients.list.get_mut(position) else { return };
+    match session::hear_now(client.as_fd(), buffer) {
+        Heard::Nothing => {}
+        Heard::Gone => {
+            // Whoever typed is gone: for a pipe that is the end of the input.
+            if clients.list.remove(position).starter {
+                running.streams.end_input();
+            }
+        }
+        Heard::Message(STDIN, []) => running.streams.end_input(),
+        Heard::Message(STDIN, bytes) => running.streams.pending.extend_from_slice(bytes),
+        Heard::Message(SIGNAL, [number, ..]) => {
+            if let Some(signal) = Signal::from_named_raw(i32::from(*number)) {
+                // Ended already: its exit is about to be told.
+                let _gone = pidfd_send_signal(&running.pidfd, signal);
+            }
+        }
+        Heard::Message(RESIZE, [r0, r1, c0, c1]) => {
+            let size = rustix::termios::Winsize {
+                ws_row: u16::from_ne_bytes([*r0, *r1]),
+                ws_col: u16::from_ne_bytes([*c0, *c1]),
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
+            let _not_a_terminal = rustix::termios::tcsetwinsize(&running.streams.stdout, size);
+        }
+        Heard::Message(kind, _) if super::clients::attaches(kind) => client.attach(),
+        Heard::Message(..) => {}
+    }
+}
