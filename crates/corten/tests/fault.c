@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 		execvp(argv[5], argv + 5);
 		_exit(121);
 	}
-	int status, hit = 0, executed = 0;
+	int status, code = 0, hit = 0, executed = 0;
 	pid_t failing = 0;
 	long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
 		       PTRACE_O_TRACEEXEC;
@@ -73,6 +73,9 @@ int main(int argc, char **argv)
 		pid_t pid = waitpid(-1, &status, __WALL);
 		if (pid < 0 && errno == EINTR)
 			continue;
+		/* All are gone, one of them before its birth was told. */
+		if (pid < 0 && errno == ECHILD)
+			break;
 		if (pid < 0)
 			return 122;
 		if (WIFEXITED(status) || WIFSIGNALED(status)) {
@@ -83,20 +86,10 @@ int main(int argc, char **argv)
 					pids[r] = -pid;
 				left += pids[r] > 0;
 			}
-			static int code;
 			if (pid == first)
 				code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-			if (nth ? pids[0] < 0 && (hit || !left) : !left) {
-				if (!nth)
-					for (int r = 0; r < born; r++) {
-						fprintf(report, "%d %d", r, counts[r]);
-						for (int c = 0; c < counts[r] && c < CALLS; c++)
-							fprintf(report, " %d", calls[r][c]);
-						fputc('\n', report);
-					}
-				fclose(report);
-				return code;
-			}
+			if (nth ? pids[0] < 0 && (hit || !left) : !left)
+				break;
 			continue;
 		}
 		int signal = WSTOPSIG(status), event = status >> 16;
@@ -148,4 +141,13 @@ int main(int argc, char **argv)
 		else
 			ptrace(PTRACE_SYSCALL, pid, 0, signal);
 	}
+	if (!nth)
+		for (int r = 0; r < born; r++) {
+			fprintf(report, "%d %d", r, counts[r]);
+			for (int c = 0; c < counts[r] && c < CALLS; c++)
+				fprintf(report, " %d", calls[r][c]);
+			fputc('\n', report);
+		}
+	fclose(report);
+	return code;
 }
