@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use corten_cgroup::{Driver, Systemd};
 use corten_engine::config::{CgroupManager, Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
+use corten_engine::doctor::{self, Verdict};
 use corten_engine::record::Status;
 use corten_engine::volume::{self, Pruned, Volume};
 use corten_engine::{DetachKeys, Dirs, EngineError, Rootless, collect, explain, run, start};
@@ -19,8 +20,9 @@ use serde_json::{Value, json};
 
 use crate::document;
 use crate::engine_api::{
-    Attach, ContainerState, ContainerSummary, Control, Controlled, Engine, EngineOptions, ImageRemoval,
-    ImageSummary, Import, Load, Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, VolumeSummary,
+    Attach, ContainerState, ContainerSummary, Control, Controlled, Doctor, DoctorFinding, Engine,
+    EngineOptions, ImageRemoval, ImageSummary, Import, Load, Loaded, RemoveContainer, RemoveImage,
+    RunOptions, RunOutcome, VolumeSummary,
 };
 use crate::report::{ENGINE_FAILED, Kind, Report};
 
@@ -635,6 +637,20 @@ impl Engine for LocalEngine {
         collect::sweep(&self.dirs);
         volume::prune(&self.dirs, |volume| chosen(&volume_summary(&self.dirs, volume.clone(), 0)))
             .map_err(|error| engine_report(&error))
+    }
+
+    fn doctor(&mut self) -> Result<Doctor, Report> {
+        let found = doctor::examine(&self.dirs);
+        let host = found.host.into_iter().map(|finding| DoctorFinding {
+            mark: match finding.verdict {
+                Verdict::Good => "ok",
+                Verdict::Note => "note",
+                Verdict::Lack => "LACK",
+            },
+            what: finding.what,
+            text: finding.text,
+        });
+        Ok(Doctor { host: host.collect(), live: found.live, leftovers: found.leftovers })
     }
 
     fn info(&mut self) -> Result<Value, Report> {

@@ -77,6 +77,9 @@ pub trait Engine {
     /// Removes those that no container uses and that are chosen.
     fn prune_volumes(&mut self, chosen: &dyn Fn(&VolumeSummary) -> bool) -> Result<Pruned, Report>;
 
+    /// What `corten doctor` tells.
+    fn doctor(&mut self) -> Result<Doctor, Report>;
+
     /// As `GET /info`.
     fn info(&mut self) -> Result<Value, Report>;
 
@@ -95,6 +98,24 @@ pub struct RunOptions {
     pub cidfile: Option<PathBuf>,
     pub sig_proxy: bool,
     pub detach_keys: Option<String>,
+}
+
+/// What was found on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doctor {
+    pub host: Vec<DoctorFinding>,
+    /// A line for each container that something is under way with.
+    pub live: Vec<String>,
+    /// What no record owns.
+    pub leftovers: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoctorFinding {
+    /// `ok`, `note`, `LACK`.
+    pub mark: &'static str,
+    pub what: &'static str,
+    pub text: String,
 }
 
 /// What is done with a container.

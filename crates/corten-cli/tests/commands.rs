@@ -334,3 +334,18 @@ fn lives_of_containers() {
         );
     }
 }
+
+#[test]
+fn doctor() {
+    let got = corten(&["doctor"]);
+    assert_eq!(
+        (got.code, got.stdout.as_str()),
+        (
+            1,
+            "ok   seccomp  kill errno\nLACK memory   --memory is refused\n\nunder way: \n  aaaaaaaaaaaa (web): \
+             attended\n\nleft over: \n  /run/corten/x: nobody attends it\n"
+        )
+    );
+    let got = corten(&["doctor", "--assert-clean"]);
+    assert_eq!((got.code, got.stdout.as_str()), (1, "/run/corten/x: nobody attends it\n"));
+}

@@ -95,7 +95,7 @@ fn sweep_all(dirs: &Dirs) {
 }
 
 /// Nothing else is taken for a container, whatever somebody put there.
-fn is_id(name: &str) -> bool {
+pub(crate) fn is_id(name: &str) -> bool {
     name.parse::<corten_oci::ContainerId>().is_ok()
 }
 

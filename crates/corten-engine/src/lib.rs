@@ -26,6 +26,7 @@ pub mod config;
 pub mod container;
 mod detach_keys;
 pub mod dirs;
+pub mod doctor;
 pub mod error;
 pub mod explain;
 mod hold;

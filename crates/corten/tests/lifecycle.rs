@@ -373,6 +373,36 @@ fn without_init_and_monitor_the_code_is_unknown_and_that_is_said() {
     host.assert_clean(&[]);
 }
 
+#[test]
+fn the_doctor_finds_what_no_record_owns_and_the_next_command_collects_it() {
+    let host = need_host!();
+    host.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let well = host.corten(&["doctor", "--assert-clean"]);
+    assert!(well.status.success(), "{}", text(&well.stdout));
+    let told = text(&host.corten(&["doctor"]).stdout);
+    assert!(told.contains("(box): attended") && told.contains("control groups"), "{told}");
+    let nobody = "ab".repeat(32);
+    std::fs::create_dir_all(host.path("root/containers").join(&nobody).join("upper")).unwrap();
+    std::fs::create_dir(host.path("run").join(&nobody)).unwrap();
+    for link in ["root/names/ghost", "run/ids/4000"] {
+        std::os::unix::fs::symlink(&nobody, host.path(link)).unwrap();
+    }
+    let told = host.corten(&["doctor", "--assert-clean"]);
+    assert_eq!(told.status.code(), Some(1));
+    let told = text(&told.stdout);
+    for word in ["nobody attends it", "a container without a record", "names/ghost", "ids/4000"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    // It changed nothing; the next command does.
+    assert!(!host.corten(&["doctor", "--assert-clean"]).status.success());
+    host.ok(&["ps"]);
+    let well = host.corten(&["doctor", "--assert-clean"]);
+    assert!(well.status.success(), "{}", text(&well.stdout));
+    assert_eq!(host.inspect("box", ".State.Status"), "running");
+    host.ok(&["rm", "-f", "box"]);
+    host.assert_clean(&[]);
+}
+
 impl Host {
     /// How many containers something is under way with.
     fn assert_live(&self, count: usize) {

@@ -13,6 +13,7 @@ use crate::report::Report;
 mod attach;
 mod completion;
 mod create;
+mod doctor;
 mod help_command;
 mod image_inspect;
 mod images;
@@ -52,6 +53,7 @@ pub(crate) const ROOT: &[Entry] = &[
     Entry::of::<attach::Args>(),
     Entry::of::<completion::Args>(),
     Entry::of::<create::Args>(),
+    Entry::of::<doctor::Args>(),
     Entry::of::<help_command::Args>(),
     Entry::of::<images::Args>(),
     Entry::of::<import::Args>(),
@@ -109,7 +111,11 @@ pub(crate) const GROUPS: &[Group] = &[
             Entry::named::<rmi::Args>("rm"),
         ],
     },
-    Group { name: "system", about: "Manage Corten", entries: &[Entry::of::<info::Args>()] },
+    Group {
+        name: "system",
+        about: "Manage Corten",
+        entries: &[Entry::of::<doctor::Args>(), Entry::of::<info::Args>()],
+    },
     Group {
         name: "volume",
         about: "Manage volumes",

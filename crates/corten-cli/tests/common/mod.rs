@@ -66,6 +66,18 @@ impl Engine for Fake {
         Ok(if ends { Controlled::Exited { code: 3, oom_killed: false } } else { Controlled::Done })
     }
 
+    fn doctor(&mut self) -> Result<Doctor, Report> {
+        let finding = |mark, what, text: &str| DoctorFinding { mark, what, text: text.into() };
+        Ok(Doctor {
+            host: vec![
+                finding("ok", "seccomp", "kill errno"),
+                finding("LACK", "memory", "--memory is refused"),
+            ],
+            live: vec!["aaaaaaaaaaaa (web): attended".into()],
+            leftovers: vec!["/run/corten/x: nobody attends it".into()],
+        })
+    }
+
     fn containers(&mut self, size: bool) -> Result<Vec<ContainerSummary>, Report> {
         let one = |id: char, name: &str, state, age_s| ContainerSummary {
             id: id.to_string().repeat(64),

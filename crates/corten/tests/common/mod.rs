@@ -127,6 +127,14 @@ impl Host {
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(self.dir.path().to_str().unwrap()), "mounts");
+        // Cgroups may be those of another test's containers.
+        let doctor = self.corten(&["doctor", "--assert-clean"]);
+        let found: Vec<String> = text(&doctor.stdout)
+            .lines()
+            .filter(|line| !line.starts_with("cgroup "))
+            .map(str::to_owned)
+            .collect();
+        assert!(found.is_empty(), "{found:#?}");
     }
 }
 
