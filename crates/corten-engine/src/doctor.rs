@@ -223,11 +223,15 @@ fn state(dirs: &Dirs, report: &mut Report) {
             report.leftovers.push(format!("{}: not finished", dirs.root.join("places").join(name).display()));
         }
     }
-    cgroups(&known, report);
+    // Below `corten/` there are those of other stores too, which this one does not know: only the machine's own
+    // store can say that a cgroup is nobody's.
+    if dirs.root == Dirs::system().root {
+        cgroups(&known, report);
+    }
     mounts(dirs, report);
 }
 
-/// Cgroups of nobody. Those with processes may be of another store, and are its doctor's to judge.
+/// Cgroups of nobody. One with processes may be of another store, and is its doctor's to judge.
 fn cgroups(known: &BTreeSet<String>, report: &mut Report) {
     let (Ok(layout), Ok(parent)) = (Layout::detect(), CgroupPath::new("corten")) else { return };
     for found in corten_cgroup::leftovers(&layout, &parent).unwrap_or_default() {
@@ -239,7 +243,7 @@ fn cgroups(known: &BTreeSet<String>, report: &mut Report) {
         // One that was made in this moment is of a start.
         let young = found.dirs.first().and_then(|dir| dir.metadata().ok()?.modified().ok()?.elapsed().ok());
         if young.is_some_and(|age| age.as_secs() >= 10) {
-            report.leftovers.push(format!("cgroup {path}: empty, of a container that is not there"));
+            report.leftovers.push(format!("cgroup {path}: empty, and of no container of this store"));
         }
     }
 }
