@@ -31,7 +31,12 @@ fn read(dirs: &Dirs, id: &str) -> Result<Option<Container>, EngineError> {
         None => record::read(&kept.join("state.json"))?,
         some => some,
     };
-    let mut state = collect::ended(&live, state.unwrap_or_else(State::created));
+    let mut state = state.unwrap_or_else(State::created);
+    // One that has ended and is attended stays as it was until its monitor says what becomes of it: perhaps it
+    // is started again.
+    if state.status == Status::Running && !state.is_alive() && Hold::try_existing(dirs, id)?.is_some() {
+        state = collect::ended(&live, state);
+    }
     state.paused = state.status == Status::Running && live.join(crate::monitor::PAUSED).exists();
     Ok(Some(Container { record, state }))
 }
