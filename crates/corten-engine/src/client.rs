@@ -27,6 +27,10 @@ impl Attached {
         Self { stdin: said(Stream::Stdin), stdout: said(Stream::Stdout), stderr: said(Stream::Stderr) }
     }
 
+    pub(crate) fn all() -> Self {
+        Self { stdin: true, stdout: true, stderr: true }
+    }
+
     pub(crate) fn only_input(self) -> bool {
         !self.stdout && !self.stderr
     }

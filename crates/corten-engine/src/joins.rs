@@ -219,7 +219,7 @@ pub(crate) fn borrowed(pidfds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
 }
 
 /// A map of ids as the host sees it.
-fn ranges(pid: i32, kind: &str) -> Result<Vec<IdRange>, EngineError> {
+pub(crate) fn ranges(pid: i32, kind: &str) -> Result<Vec<IdRange>, EngineError> {
     let path = PathBuf::from(format!("/proc/{pid}/{kind}"));
     let text = std::fs::read_to_string(&path).at("read", &path)?;
     let range = |line: &str| {

@@ -27,6 +27,7 @@ pub mod container;
 mod detach_keys;
 pub mod dirs;
 pub mod error;
+pub mod exec;
 pub mod explain;
 mod hold;
 mod host_image;

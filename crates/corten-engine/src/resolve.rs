@@ -4,7 +4,7 @@ mod check;
 mod devices;
 mod hostile;
 mod mounts;
-mod process;
+pub(crate) mod process;
 mod resources;
 pub(crate) mod rootless;
 

@@ -11,6 +11,7 @@ use crate::help;
 use crate::report::Report;
 
 mod completion;
+mod exec;
 mod help_command;
 mod image_inspect;
 mod images;
@@ -41,6 +42,7 @@ pub(crate) struct Group {
 
 pub(crate) const ROOT: &[Entry] = &[
     Entry::of::<completion::Args>(),
+    Entry::of::<exec::Args>(),
     Entry::of::<help_command::Args>(),
     Entry::of::<images::Args>(),
     Entry::of::<import::Args>(),
@@ -60,6 +62,7 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "container",
         about: "Manage containers",
         entries: &[
+            Entry::of::<exec::Args>(),
             Entry::of::<container_inspect::Args>(),
             Entry::named::<ps::Args>("list").hide(),
             Entry::named::<ps::Args>("ls"),
@@ -99,7 +102,7 @@ pub(crate) const GROUPS: &[Group] = &[
 ];
 
 /// Shown first in `corten --help`.
-pub(crate) const COMMON: &[&str] = &["run", "ps", "images", "info", "version"];
+pub(crate) const COMMON: &[&str] = &["run", "exec", "ps", "images", "info", "version"];
 
 /// Runs the command that the first words name.
 pub(crate) fn call(args: &[OsString], cx: &mut Context<'_>) -> Result<u8, Report> {
