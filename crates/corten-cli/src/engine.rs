@@ -9,8 +9,8 @@ use std::io::{Read, Write};
 use corten_cgroup::{Driver, Systemd};
 use corten_engine::config::{CgroupManager, Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
-use corten_engine::record::Status;
 use corten_engine::exec::ExecConfig;
+use corten_engine::record::Status;
 use corten_engine::volume::{self, Pruned, Volume};
 use corten_engine::{Dirs, EngineError, Rootless, collect, exec, explain, run};
 use corten_store::{

@@ -57,7 +57,9 @@ pub enum EngineError {
     #[error("this binary cannot be protected from the container: {0}")]
     Seal(String),
     /// Who attended a process in a container was killed.
-    #[error("the process that attended the command in container {0} was killed; the command may go on without it")]
+    #[error(
+        "the process that attended the command in container {0} was killed; the command may go on without it"
+    )]
     AttendantGone(String),
     /// Another process is making or starting it.
     #[error("cannot remove container \"/{0}\": another process is about to start it: try again")]

@@ -33,7 +33,7 @@ use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::lease::BLOCK;
 use crate::record::{self, Record, State};
-use crate::resolve::process;
+use crate::resolve::{self, process};
 use crate::run::Outcome;
 use crate::session::{self, FAILED, STARTED};
 use attend::Attendant;
@@ -78,7 +78,7 @@ struct Running {
 /// See [`EngineError`]; there is no process then.
 pub fn exec(dirs: &Dirs, name: &str, config: &ExecConfig, seal: Seal<'_>) -> Result<Outcome, EngineError> {
     let running = Running::find(dirs, name)?;
-    if dirs.rootless.is_some() || running.state.first_id == 0 {
+    if dirs.rootless.is_some() || running.first_id().is_none() {
         // Root in there is who may write to the file that we are.
         seal.apply(dirs)?;
     }
@@ -164,15 +164,21 @@ impl Running {
         Ok(Self { record, state, init, cgroup })
     }
 
+    /// The first id of its user namespace, unless that is the host's. By what it was made as, and not as its
+    /// first process is now: that may have made another for itself.
+    fn first_id(&self) -> Option<u32> {
+        let own = !resolve::shares_user_namespace(&self.record.config);
+        Some(self.state.first_id).filter(|first| own && *first != 0)
+    }
+
     fn spec(&self, dirs: &Dirs, config: &ExecConfig) -> Result<ExecSpec, EngineError> {
         let rootless = dirs.rootless.is_some();
-        let maps = match self.state.first_id {
+        let maps = match self.first_id() {
             _ if rootless => Some(IdMaps {
                 users: crate::joins::ranges(self.state.pid, "uid_map")?,
                 groups: crate::joins::ranges(self.state.pid, "gid_map")?,
             }),
-            0 => None,
-            first => Some(IdMaps::block(first, BLOCK)),
+            first => first.map(|first| IdMaps::block(first, BLOCK)),
         };
         let v1 = |member: &&corten_cgroup::plan::Member| member.version == Version::V1;
         let members = self.cgroup.iter().flat_map(Cgroup::members);

@@ -124,9 +124,7 @@ impl Joins {
         config: &Config,
         asked: Option<usize>,
     ) -> Result<Option<UserNamespace>, EngineError> {
-        let host = config.privileged
-            || matches!(config.userns, Some(UsernsMode::Host))
-            || matches!(config.pid, Some(PidMode::Host));
+        let host = crate::resolve::shares_user_namespace(config);
         if host && asked.is_some() {
             return Err(EngineError::Conflict("--userns container:… and --privileged or --pid host"));
         }

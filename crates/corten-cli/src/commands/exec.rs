@@ -59,9 +59,9 @@ impl Subcommand for Args {
             return Err(Report::user(why));
         }
         let detach_keys = self.detach_keys.as_deref().unwrap_or_default();
-        let detach_keys = detach_keys.parse().map_err(|error: String| {
-            Report::user(error).hint("as in ctrl-p,ctrl-q or a,DEL")
-        })?;
+        let detach_keys = detach_keys
+            .parse()
+            .map_err(|error: String| Report::user(error).hint("as in ctrl-p,ctrl-q or a,DEL"))?;
         let mut words = args.into_iter();
         let container = words.next().unwrap_or_default();
         let config = ExecConfig {

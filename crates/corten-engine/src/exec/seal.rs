@@ -17,8 +17,8 @@ use corten_sys::exec::StringVector;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 
 use crate::dirs::Dirs;
@@ -104,7 +104,8 @@ fn take(socket: &OwnedFd) -> Result<OwnedFd, EngineError> {
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0; 4096];
     let mut data = [std::io::IoSliceMut::new(&mut bytes)];
-    let count = recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC).at("recvmsg", "sealing")?.bytes;
+    let count =
+        recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC).at("recvmsg", "sealing")?.bytes;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(mut fds) = message
             && let Some(fd) = fds.next()

@@ -77,7 +77,10 @@ pub fn exec(mut plan: ExecPlan, options: &ExecOptions<'_>) -> Result<Executed, S
             }
             Op::PassLabel { file, label, .. } => payload::label_exec(file, label).map_err(|failure| {
                 let call = format!("{}({file:?}, {label:?})", failure.call.name());
-                StartError::Operation { operation: op.to_string(), call: corten_sys::CallError::new(call, failure.errno) }
+                StartError::Operation {
+                    operation: op.to_string(),
+                    call: corten_sys::CallError::new(call, failure.errno),
+                }
             })?,
             Op::OomScoreAdj(value) => before = Some(OomScore::set(*value).during(|| op.to_string())?),
             Op::JoinFirst { namespaces } => {
@@ -254,8 +257,9 @@ fn open_terminal(rows: u16, columns: u16, socket: BorrowedFd<'_>) -> Result<Owne
     let wrong = Err(Failure { call: Call::Fstat, errno: Errno::NODEV });
     let resolve = ResolveFlags::NO_SYMLINKS;
     // First without effect: opening a device, a FIFO or a file of the container's choice may have one.
-    let place = corten_sys::open::openat2(CWD, c"/dev/pts", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
-        .at(Call::Openat2)?;
+    let place =
+        corten_sys::open::openat2(CWD, c"/dev/pts", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+            .at(Call::Openat2)?;
     let filesystem = rustix::fs::fstatfs(&place).at(Call::Fstat)?;
     if filesystem.f_type as u64 != DEVPTS {
         return wrong;

@@ -402,8 +402,7 @@ pub(super) fn payload(
         ops.push(Op::User(process.user.clone()));
         ops.push(Op::Capabilities(process.capabilities));
     }
-    let args =
-        process.args.iter().map(|arg| c_string("process.args", arg)).collect::<Result<Vec<_>, _>>()?;
+    let args = process.args.iter().map(|arg| c_string("process.args", arg)).collect::<Result<Vec<_>, _>>()?;
     if args.is_empty() {
         return Err(SpecError::Empty("process.args"));
     }

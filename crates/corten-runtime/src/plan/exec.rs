@@ -79,7 +79,8 @@ pub fn build(spec: ExecSpec) -> Result<ExecPlan, StartError> {
     }
     ops.push(Op::CloneBeside);
     if !spec.join_files.is_empty() {
-        let files = spec.join_files.iter().map(|file| c_dir("cgroup", file)).collect::<Result<_, SpecError>>()?;
+        let files =
+            spec.join_files.iter().map(|file| c_dir("cgroup", file)).collect::<Result<_, SpecError>>()?;
         ops.push(Op::JoinCgroup { files });
     }
     ops.push(Op::JoinNamespaces { namespaces: spec.namespaces & !first });

@@ -321,7 +321,9 @@ impl fmt::Display for Op {
             ),
             WorkingDirectory { path, .. } => write!(f, "changing to working directory {}", show(path)),
             Umask(mask) => write!(f, "setting umask {mask:04o}"),
-            Label { label, lsm, .. } | PassLabel { label, lsm, .. } => write!(f, "setting {lsm} label {:?}", show(label)),
+            Label { label, lsm, .. } | PassLabel { label, lsm, .. } => {
+                write!(f, "setting {lsm} label {:?}", show(label))
+            }
             Bounding(_) => f.write_str("dropping capabilities from the bounding set"),
             User(_) => f.write_str("changing to the user"),
             Capabilities(_) => f.write_str("setting capabilities"),
