@@ -42,7 +42,7 @@ pub use seal::Seal;
 const TERM: &str = "TERM=xterm";
 
 /// What is executed, and as what. What is not said is as the container has it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExecConfig {
     /// The program and its arguments.
     pub command: Vec<String>,
