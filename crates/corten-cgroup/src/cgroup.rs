@@ -159,12 +159,27 @@ impl Cgroup {
             Err(Error::Call { errno: Errno::BUSY | Errno::OPNOTSUPP, .. }) => {}
             other => return other,
         }
-        let dir = Position::of(init)?.unified_path().map(|p| unified.mount.join(p.trim_start_matches('/')));
-        // Never out of this cgroup, wherever init may be.
-        match dir.filter(|d| d.starts_with(&unified.dir)) {
+        match self.position_below(unified, init)? {
             Some(dir) => write_pid(unified, &dir, pid),
             None => Err(Call::Write(unified.dir.join("cgroup.procs"), pid.to_string()).failed(Errno::BUSY)),
         }
+    }
+
+    /// For `exec`, where a clone into [`Cgroup::dir_fd`] says `EBUSY`: the cgroup2 directory below this one
+    /// in which the container's `init` is.
+    pub fn dir_beside(&self, init: i32) -> Result<OwnedFd> {
+        let Some(unified) = self.unified() else { return Err(Error::NotMounted) };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match self.position_below(unified, init)? {
+            Some(dir) => rustix::fs::open(&dir, flags, Mode::empty()).map_err(|e| Call::Open(dir).failed(e)),
+            None => Err(Call::Open(unified.dir.clone()).failed(Errno::BUSY)),
+        }
+    }
+
+    /// Where a process is, if that is in this cgroup or below: never out of it, wherever the process may be.
+    fn position_below(&self, unified: &Member, pid: i32) -> Result<Option<std::path::PathBuf>> {
+        let dir = Position::of(pid)?.unified_path().map(|p| unified.mount.join(p.trim_start_matches('/')));
+        Ok(dir.filter(|d| d.starts_with(&unified.dir)))
     }
 
     fn attach_to(&self, pid: i32, which: impl Fn(&Member) -> bool) -> Result<()> {

@@ -19,6 +19,24 @@ use crate::values::{invalid, read_text};
 /// Files of environment variables, labels and seccomp profiles are small; a FIFO or /dev/zero is not.
 const TEXT_LIMIT_BYTES: u64 = 8 << 20;
 
+/// The variables of `--env-file` and `-e`: files first, then flags, so that flags win.
+pub(crate) fn environment(
+    files: &[PathBuf],
+    flags: &[String],
+    cx: &Context<'_>,
+) -> Result<Vec<EnvVar>, Report> {
+    let host = |name: &str| cx.variable(name);
+    let mut vars = Vec::new();
+    for path in files {
+        let text = read_text(path, TEXT_LIMIT_BYTES)?;
+        vars.extend(EnvVar::parse_file(&path.to_string_lossy(), &text, &host).map_err(refuse)?);
+    }
+    for text in flags {
+        vars.push(EnvVar::parse(text, &host).map_err(|error| invalid("-e, --env", text, error))?);
+    }
+    Ok(vars)
+}
+
 impl ContainerFlags {
     /// `args` is IMAGE and what follows it.
     pub(crate) fn into_config(mut self, mut args: Vec<String>, cx: &Context<'_>) -> Result<Config, Report> {
@@ -26,7 +44,7 @@ impl ContainerFlags {
             return Err(refuse("invalid reference format"));
         }
         let image = args.remove(0);
-        let env = self.environment(cx)?;
+        let env = environment(&self.env_file, &self.env, cx)?;
         let labels = self.labels()?;
         let mounts = self.mounts(cx)?;
         let security_opts = self.security_opts(cx)?;
@@ -95,20 +113,6 @@ impl ContainerFlags {
             log: log.checked().map_err(refuse)?,
             runtime: None,
         })
-    }
-
-    /// Files first, then flags, so that flags win.
-    fn environment(&self, cx: &Context<'_>) -> Result<Vec<EnvVar>, Report> {
-        let host = |name: &str| cx.variable(name);
-        let mut vars = Vec::new();
-        for path in &self.env_file {
-            let text = read_text(path, TEXT_LIMIT_BYTES)?;
-            vars.extend(EnvVar::parse_file(&path.to_string_lossy(), &text, &host).map_err(refuse)?);
-        }
-        for text in &self.env {
-            vars.push(EnvVar::parse(text, &host).map_err(|error| invalid("-e, --env", text, error))?);
-        }
-        Ok(vars)
     }
 
     fn labels(&mut self) -> Result<BTreeMap<String, String>, Report> {

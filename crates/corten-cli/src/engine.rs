@@ -10,9 +10,10 @@ use corten_cgroup::{Driver, Systemd};
 use corten_engine::config::{CgroupManager, Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::doctor::{self, Verdict};
+use corten_engine::exec::ExecConfig;
 use corten_engine::record::Status;
 use corten_engine::volume::{self, Pruned, Volume};
-use corten_engine::{DetachKeys, Dirs, EngineError, Rootless, collect, explain, run, start};
+use corten_engine::{DetachKeys, Dirs, EngineError, Rootless, collect, exec, explain, run, start};
 use corten_store::{
     ImportOptions, InUse, InUseError, LoadOptions, RemoveOptions, Removed, Store, StoreError, User,
 };
@@ -674,6 +675,18 @@ impl Engine for LocalEngine {
             "CortenRootDir": self.dirs.root.display().to_string(),
             "ServerVersion": crate::VERSION,
         }))
+    }
+
+    fn exec(&mut self, name: &str, config: ExecConfig) -> Result<RunOutcome, Report> {
+        collect::collect(&self.dirs);
+        let args: Vec<OsString> = std::env::args_os().collect();
+        let env = crate::env::all();
+        match exec::exec(&self.dirs, name, &config, exec::Seal { args: &args, env: &env }) {
+            Ok(run::Outcome::Started(id)) => Ok(RunOutcome::Started(id)),
+            Ok(run::Outcome::Detached) => Ok(RunOutcome::Detached),
+            Ok(run::Outcome::Exited { code, oom_killed }) => Ok(RunOutcome::Exited { code, oom_killed }),
+            Err(error) => Err(engine_report(&error).status(exec::exit_code(&error))),
+        }
     }
 
     fn internal(&mut self, _args: Vec<OsString>) -> Result<u8, Report> {

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use corten_engine::config::{Config, PullPolicy};
+use corten_engine::exec::ExecConfig;
 use corten_engine::volume::Pruned;
 use serde_json::Value;
 
@@ -82,6 +83,9 @@ pub trait Engine {
 
     /// As `GET /info`.
     fn info(&mut self) -> Result<Value, Report>;
+
+    /// Runs one more process in a container; in the foreground it returns when that ended.
+    fn exec(&mut self, container: &str, config: ExecConfig) -> Result<RunOutcome, Report>;
 
     /// `corten internal …`: the engine's own processes.
     fn internal(&mut self, args: Vec<OsString>) -> Result<u8, Report>;

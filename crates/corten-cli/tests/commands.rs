@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use common::{Call, corten, corten_with};
 use corten_cli::engine_api::{Import, Load, RemoveContainer};
+use corten_engine::config::{EnvVar, User};
+use corten_engine::exec::ExecConfig;
 
 #[test]
 fn ps() {
@@ -174,6 +176,43 @@ fn volumes() {
 }
 
 #[test]
+fn exec() {
+    let got = corten(&["exec", "web", "ls", "-la", "--help"]);
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+    let plain = ExecConfig { command: words(&["ls", "-la", "--help"]), ..ExecConfig::default() };
+    assert_eq!((got.code, got.calls.last()), (3, Some(&Call::Exec("web".into(), Box::new(plain)))));
+    let flags =
+        ["-dit", "-u", "7:adm", "-w", "/srv", "-e", "A=1", "--env=HOME", "-e", "NOPE", "--privileged"];
+    let args = [&["container", "exec"], &flags[..], &["--detach-keys", "a,b", "web", "sh"]].concat();
+    let got = corten_with(&args, &[("HOME", "/root")]);
+    let variable =
+        |name: &str, value: Option<&str>| EnvVar { name: name.into(), value: value.map(Into::into) };
+    let wanted = ExecConfig {
+        command: words(&["sh"]),
+        env: vec![variable("A", Some("1")), variable("HOME", Some("/root")), variable("NOPE", None)],
+        user: Some(User::parse("7:adm").unwrap()),
+        workdir: Some("/srv".into()),
+        tty: true,
+        interactive: true,
+        privileged: true,
+        detach: true,
+        detach_keys: "a,b".parse().unwrap(),
+    };
+    assert_eq!((got.code, got.calls.last()), (1, Some(&Call::Exec("web".into(), Box::new(wanted)))));
+    for (args, message) in [
+        (&["web"][..], "'corten exec' requires at least 2 arguments"),
+        (
+            &["-w", "srv", "web", "ls"],
+            "the working directory 'srv' is invalid, it needs to be an absolute path",
+        ),
+        (&["--nope", "web", "ls"], "unknown flag: --nope"),
+    ] {
+        let got = corten(&[&["exec"], args].concat());
+        assert!(got.code != 0 && got.stderr.contains(message), "{args:?}: {}", got.stderr);
+    }
+}
+
+#[test]
 fn the_rest() {
     assert_eq!(corten(&["--version"]).stdout, format!("Corten version {}\n", corten_cli::VERSION));
     assert_eq!(
@@ -236,6 +275,7 @@ fn help_texts() {
     }
     for command in [
         "completion",
+        "exec",
         "help",
         "images",
         "import",

@@ -47,6 +47,20 @@ pub enum EngineError {
         "cannot remove container \"/{0}\": container is running: stop the container before removing or force remove"
     )]
     Running(String),
+    /// Nothing can be executed in it.
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    /// Nothing can be executed in it now.
+    #[error("Container {0} is paused, unpause the container before exec")]
+    Paused(String),
+    /// This binary could not be kept from a container's root who may write to it.
+    #[error("this binary cannot be protected from the container: {0}")]
+    Seal(String),
+    /// Who attended a process in a container was killed.
+    #[error(
+        "the process that attended the command in container {0} was killed; the command may go on without it"
+    )]
+    AttendantGone(String),
     /// Another process is making or starting it.
     #[error("cannot remove container \"/{0}\": another process is about to start it: try again")]
     Starting(String),

@@ -124,9 +124,7 @@ impl Joins {
         config: &Config,
         asked: Option<usize>,
     ) -> Result<Option<UserNamespace>, EngineError> {
-        let host = config.privileged
-            || matches!(config.userns, Some(UsernsMode::Host))
-            || matches!(config.pid, Some(PidMode::Host));
+        let host = crate::resolve::shares_user_namespace(config);
         if host && asked.is_some() {
             return Err(EngineError::Conflict("--userns container:… and --privileged or --pid host"));
         }
@@ -219,7 +217,7 @@ pub(crate) fn borrowed(pidfds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
 }
 
 /// A map of ids as the host sees it.
-fn ranges(pid: i32, kind: &str) -> Result<Vec<IdRange>, EngineError> {
+pub(crate) fn ranges(pid: i32, kind: &str) -> Result<Vec<IdRange>, EngineError> {
     let path = PathBuf::from(format!("/proc/{pid}/{kind}"));
     let text = std::fs::read_to_string(&path).at("read", &path)?;
     let range = |line: &str| {

@@ -28,6 +28,7 @@ mod detach_keys;
 pub mod dirs;
 pub mod doctor;
 pub mod error;
+pub mod exec;
 pub mod explain;
 mod hold;
 mod host_image;

@@ -4,7 +4,7 @@ mod check;
 mod devices;
 mod hostile;
 mod mounts;
-mod process;
+pub(crate) mod process;
 mod resources;
 pub(crate) mod rootless;
 
@@ -72,17 +72,19 @@ pub(crate) struct MountedImage {
     pub(crate) diff_ids: Vec<String>,
 }
 
+/// What cannot work in a user namespace of its own leaves it, because that very thing was asked for.
+pub(crate) fn shares_user_namespace(config: &Config) -> bool {
+    config.privileged
+        || matches!(config.userns, Some(UsernsMode::Host))
+        || matches!(config.pid, Some(PidMode::Host))
+}
+
 pub(crate) fn spec(config: &Config, context: Context<'_>) -> Result<Spec, EngineError> {
     let privileged = config.privileged;
     let network = config.networks.first().map_or(&NetworkMode::Default, |network| &network.mode);
     let user = match &context.joins.user {
         Some(joined) => joined.clone(),
-        None if privileged
-            || matches!(config.userns, Some(UsernsMode::Host))
-            || matches!(config.pid, Some(PidMode::Host)) =>
-        {
-            UserNamespace::Host
-        }
+        None if shares_user_namespace(config) => UserNamespace::Host,
         None => UserNamespace::New(IdMaps::block(context.first_id, BLOCK)),
     };
     let host_user = user == UserNamespace::Host;

@@ -52,6 +52,17 @@ pub(crate) fn send_now(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Err
     }
 }
 
+/// Sends one message; waits until there is room for it.
+pub(crate) fn tell(socket: BorrowedFd<'_>, kind: u8, body: &[u8]) -> Result<(), Errno> {
+    let message = message(kind, body);
+    loop {
+        match send(socket, &message, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
 /// As [`send_now`].
 pub(crate) fn try_tell(socket: BorrowedFd<'_>, kind: u8, body: &[u8]) -> Result<(), Errno> {
     send_now(socket, &message(kind, body))

@@ -30,6 +30,14 @@ pub enum StartError {
         /// What execve(2) said.
         errno: Errno,
     },
+    /// The working directory is not there, or cannot be entered.
+    #[error("chdir to working directory {path:?} in the container: {} ({errno})", corten_sys::errno_name(*errno))]
+    WorkingDirectory {
+        /// As it was asked for.
+        path: String,
+        /// What chdir(2) said; `ENOENT` also for one that is outside the container.
+        errno: Errno,
+    },
     /// The user or a group is not in the container's files.
     #[error(transparent)]
     User(#[from] UserError),
@@ -53,6 +61,9 @@ pub enum StartError {
         /// What mount_setattr(2) said.
         errno: Errno,
     },
+    /// The container in which something was to be executed has ended.
+    #[error("the container has just ended")]
+    Ended,
     /// A process whose namespaces were to be joined has ended.
     #[error("the container whose namespaces were to be joined has ended")]
     JoinedGone,

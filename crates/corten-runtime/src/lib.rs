@@ -23,5 +23,5 @@ pub mod step;
 pub mod user;
 
 pub use error::StartError;
-pub use plan::{Op, Plan};
+pub use plan::{ExecPlan, Op, Plan};
 pub use spec::Spec;

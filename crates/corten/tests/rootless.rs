@@ -628,3 +628,82 @@ fn root_of_another_user_namespace_is_an_ordinary_user() {
         user.assert_clean();
     });
 }
+
+#[test]
+fn a_command_is_executed_in_a_container() {
+    each(&ALL, |user| {
+        for (name, flags) in [("web", &[][..]), ("hosts", &["--pid", "host", "--network", "host"])] {
+            let run = [&["run", "-d", "--name", name], flags, &["busybox", "sleep", "1000"]].concat();
+            let output = user.corten(&run);
+            assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+            let script = "id -u; id -G; for kind in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$kind; \
+                          done; exit 5";
+            let output = user.corten(&["exec", name, "sh", "-c", script]);
+            assert_eq!(output.status.code(), Some(5), "{name} {:?}: {}", user.ids, text(&output.stderr));
+            let pid = user.pid(name);
+            let mut want = vec!["0".to_owned(), "0".to_owned()];
+            for kind in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+                let link = std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+                want.push(link.display().to_string());
+            }
+            assert_eq!(text(&output.stdout).lines().collect::<Vec<_>>(), want, "{name} {:?}", user.ids);
+        }
+        let output = user.corten(&["exec", "-u", "web", "web", "id"]);
+        if user.ids.many() {
+            assert_eq!(text(&output.stdout), "uid=1000(web) gid=1001(web) groups=4(adm),1001(web)\n");
+        } else {
+            assert_eq!(output.status.code(), Some(126));
+            assert!(text(&output.stderr).contains("user 1000 is not there"), "{}", text(&output.stderr));
+        }
+        let output = user.corten(&["exec", "-t", "web", "sh", "-c", "tty; stat -c %u /dev/pts/0"]);
+        assert_eq!(text(&output.stdout), "/dev/pts/0\r\n0\r\n", "{}", text(&output.stderr));
+        // It ends with the container, also where that has no process ids of its own.
+        for name in ["web", "hosts"] {
+            let up = user.corten(&["exec", "-d", name, "sleep", "983"]);
+            assert_eq!(up.status.code(), Some(0), "{}", text(&up.stderr));
+            assert_eq!(user.corten(&["rm", "-f", name]).status.code(), Some(0));
+        }
+        let gone = || {
+            let entries = std::fs::read_dir("/proc").unwrap().flatten();
+            entries
+                .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+                .all(|line| line != b"sleep\x00983\x00")
+        };
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !gone() {
+            assert!(std::time::Instant::now() < until, "the command outlived its container");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        user.assert_clean();
+    });
+}
+
+#[test]
+fn the_users_own_binary_cannot_be_written_through_an_exec() {
+    // CVE-2019-5736, as above: a link has the new process execute itself, whose file is then the container's.
+    each(&BOTH, |user| {
+        let own = user.home().join("own");
+        std::fs::copy(env!("CARGO_BIN_EXE_corten"), &own).unwrap();
+        chown(&own, Some(UID), Some(UID)).unwrap();
+        let run = user.corten(&["run", "-d", "--name", "web", "busybox", "sh", "-c", common::SPY]);
+        assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
+        let is_there = |file: &str| user.corten(&["exec", "web", "ls", file]).status.success();
+        let eventually = |what: &str, is_so: &dyn Fn() -> bool| {
+            let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+            while !is_so() {
+                assert!(std::time::Instant::now() < until, "{what}");
+            }
+        };
+        eventually("it is ready", &|| is_there("/tmp/ready"));
+        eventually("it is held", &|| {
+            user.command(&[own.to_str().unwrap(), "exec", "web", "spell", "--help"]).output().unwrap();
+            is_there("/tmp/held")
+        });
+        assert!(user.corten(&["exec", "web", "touch", "/tmp/go"]).status.success());
+        eventually("it was tried", &|| is_there("/tmp/result"));
+        let result = user.corten(&["exec", "web", "cat", "/tmp/result"]);
+        assert_eq!(text(&result.stdout), "refused\n", "{:?}", user.ids);
+        assert!(std::fs::read(&own).unwrap() == std::fs::read(env!("CARGO_BIN_EXE_corten")).unwrap());
+        assert_eq!(user.corten(&["rm", "-f", "web"]).status.code(), Some(0));
+    });
+}

@@ -14,6 +14,7 @@ mod attach;
 mod completion;
 mod create;
 mod doctor;
+mod exec;
 mod help_command;
 mod image_inspect;
 mod images;
@@ -54,6 +55,7 @@ pub(crate) const ROOT: &[Entry] = &[
     Entry::of::<completion::Args>(),
     Entry::of::<create::Args>(),
     Entry::of::<doctor::Args>(),
+    Entry::of::<exec::Args>(),
     Entry::of::<help_command::Args>(),
     Entry::of::<images::Args>(),
     Entry::of::<import::Args>(),
@@ -80,6 +82,7 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "container",
         about: "Manage containers",
         entries: &[
+            Entry::of::<exec::Args>(),
             Entry::of::<container_inspect::Args>(),
             Entry::named::<ps::Args>("list").hide(),
             Entry::named::<ps::Args>("ls"),
@@ -132,7 +135,7 @@ pub(crate) const GROUPS: &[Group] = &[
 ];
 
 /// Shown first in `corten --help`.
-pub(crate) const COMMON: &[&str] = &["run", "ps", "images", "info", "version"];
+pub(crate) const COMMON: &[&str] = &["run", "exec", "ps", "images", "info", "version"];
 
 /// Runs the command that the first words name.
 pub(crate) fn call(args: &[OsString], cx: &mut Context<'_>) -> Result<u8, Report> {

@@ -12,6 +12,7 @@ use corten_cli::context::Context;
 use corten_cli::engine_api::*;
 use corten_cli::report::{NOT_FOUND, Report};
 use corten_engine::config::Config;
+use corten_engine::exec::ExecConfig;
 use corten_engine::volume::Pruned;
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ pub enum Call {
     Load(Load),
     CreateVolume(Option<String>, BTreeMap<String, String>),
     RemoveVolume(String, bool),
+    Exec(String, Box<ExecConfig>),
     Internal(Vec<OsString>),
     Create(Box<Config>, RunOptions),
     Control(String, Control),
@@ -76,6 +78,12 @@ impl Engine for Fake {
             live: vec!["aaaaaaaaaaaa (web): attended".into()],
             leftovers: vec!["/run/corten/x: nobody attends it".into()],
         })
+    }
+
+    fn exec(&mut self, container: &str, config: ExecConfig) -> Result<RunOutcome, Report> {
+        let code = config.command.len() as u8;
+        self.0.borrow_mut().push(Call::Exec(container.into(), Box::new(config)));
+        Ok(RunOutcome::Exited { code, oom_killed: false })
     }
 
     fn containers(&mut self, size: bool) -> Result<Vec<ContainerSummary>, Report> {

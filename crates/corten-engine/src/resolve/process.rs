@@ -119,16 +119,6 @@ pub(super) fn process(
         Some(user) => user.to_string(),
         None => image.map_or_else(String::new, |image| image.user.clone()),
     };
-    let rlimits = config
-        .resources
-        .ulimits
-        .iter()
-        .map(|limit| Rlimit {
-            resource: limit.resource as u32,
-            soft: limit.soft.unwrap_or(u64::MAX),
-            hard: limit.hard.unwrap_or(u64::MAX),
-        })
-        .collect();
     Ok(Process {
         args: args.to_vec(),
         env: environment(config, context.image, hostname),
@@ -145,16 +135,29 @@ pub(super) fn process(
             ambient: CapSet::EMPTY,
         },
         no_new_privileges: config.security_opts.no_new_privileges.unwrap_or(false),
-        rlimits,
+        rlimits: rlimits(config),
         oom_score_adj: config.resources.oom_score_adj,
-        apparmor_profile: config.security_opts.apparmor.clone().filter(|profile| profile != "unconfined"),
+        apparmor_profile: apparmor(config),
         selinux_label: None,
         seccomp: seccomp(config, bounding)?,
         terminal: context.terminal,
     })
 }
 
-fn capabilities(config: &Config) -> Result<CapSet, EngineError> {
+pub(crate) fn rlimits(config: &Config) -> Vec<Rlimit> {
+    let limit = |limit: &crate::config::Ulimit| Rlimit {
+        resource: limit.resource as u32,
+        soft: limit.soft.unwrap_or(u64::MAX),
+        hard: limit.hard.unwrap_or(u64::MAX),
+    };
+    config.resources.ulimits.iter().map(limit).collect()
+}
+
+pub(crate) fn apparmor(config: &Config) -> Option<String> {
+    config.security_opts.apparmor.clone().filter(|profile| profile != "unconfined")
+}
+
+pub(crate) fn capabilities(config: &Config) -> Result<CapSet, EngineError> {
     let default = CapSet::from_names(DEFAULT_CAPS).unwrap_or_default();
     let mut set = if config.privileged { CapSet::ALL } else { default };
     let bit = |capability: &crate::config::Capability| CapSet(1 << capability.number());
@@ -185,7 +188,7 @@ fn capabilities(config: &Config) -> Result<CapSet, EngineError> {
     Ok(set)
 }
 
-fn seccomp(config: &Config, caps: CapSet) -> Result<Option<Seccomp>, EngineError> {
+pub(crate) fn seccomp(config: &Config, caps: CapSet) -> Result<Option<Seccomp>, EngineError> {
     let own;
     let profile = match &config.security_opts.seccomp {
         Some(SeccompChoice::Unconfined) => return Ok(None),

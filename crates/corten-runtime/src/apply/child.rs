@@ -17,6 +17,7 @@ use super::payload;
 use super::target;
 use super::wire::{self, At, Call, Failure, Message};
 use crate::plan::{Actor, Op, Plan};
+use crate::spec::UserNamespace;
 
 /// The exit code of a container whose set-up failed, if nobody is left to be told why.
 const SETUP_FAILED: i32 = 125;
@@ -37,6 +38,22 @@ pub(crate) struct Inherited<'a> {
 }
 
 impl Inherited<'_> {
+    fn steps<'b>(&'b mut self, state: &'b State) -> payload::Steps<'b> {
+        let plan = &mut *self.plan;
+        payload::Steps {
+            ops: &plan.ops,
+            env: &mut plan.env,
+            fill_home: plan.fill_home,
+            search_path: &plan.search_path,
+            keep_groups: plan.spec.process.keep_groups,
+            is_root: plan.spec.namespaces.user != UserNamespace::Host,
+            socket: self.socket,
+            stdio: self.stdio,
+            terminal: state.terminal.as_ref().map(AsFd::as_fd),
+            start_gate: self.start_gate,
+        }
+    }
+
     /// Closes what must not outlive the parent in a copy. Once.
     pub(crate) fn close_the_parents(&self) {
         corten_sys::fd::close_copy(self.parent_end);
@@ -104,7 +121,7 @@ pub(crate) fn wait_and_go(mut inherited: Inherited<'_>) -> i32 {
         }
     }
     match inherited.init.take() {
-        None => payload::run(&mut inherited, &state, &go),
+        None => payload::run(&mut inherited.steps(&state), &go),
         Some(init) => with_init(&mut inherited, init, &state, &go),
     }
 }
@@ -115,7 +132,7 @@ fn with_init(inherited: &mut Inherited<'_>, mut init: Init<'_>, state: &State, g
     corten_sys::signal::set_mask(&SignalSet::all());
     let exec = inherited.plan.ops.len() - 1;
     let socket = inherited.socket;
-    let payload = match corten_sys::clone::fork(|| payload::run(inherited, state, go)) {
+    let payload = match corten_sys::clone::fork(|| payload::run(&mut inherited.steps(state), go)) {
         Ok(child) => child,
         Err(errno) => {
             wire::report(socket, exec, Failure { call: Call::Clone3, errno });
@@ -520,7 +537,7 @@ fn in_kernel_files(path: &CStr) -> bool {
     path.starts_with(b"proc/") || path.starts_with(b"sys/")
 }
 
-fn join_cgroup(files: &[std::ffi::CString]) -> Result<(), Failure> {
+pub(super) fn join_cgroup(files: &[std::ffi::CString]) -> Result<(), Failure> {
     for path in files {
         let file = rustix::fs::open(path.as_c_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
             .at(Call::Openat2)?;
@@ -531,7 +548,7 @@ fn join_cgroup(files: &[std::ffi::CString]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn become_root(keep_groups: bool) -> Result<(), Failure> {
+pub(super) fn become_root(keep_groups: bool) -> Result<(), Failure> {
     // Init stays as it is now, and who traces it must not find a group of the host in it.
     if !keep_groups {
         corten_sys::ids::set_groups(&[]).at(Call::Setgroups)?;

@@ -14,6 +14,7 @@
 //! with the child its namespaces go, and with those every mount.
 
 pub(crate) mod child;
+mod exec;
 mod mounts;
 mod parent;
 pub(crate) mod payload;
@@ -28,9 +29,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use corten_cgroup::Cgroup;
 use corten_sys::clone::Child;
 
+pub use exec::{ExecOptions, Executed, exec};
 pub(crate) use mounts::Maker;
 pub(crate) use parent::FsOwner;
-pub use parent::start;
+pub use parent::{sealed_program, start};
 pub use view::view;
 
 /// What the starter hands to the container.

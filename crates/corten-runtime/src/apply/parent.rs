@@ -312,9 +312,9 @@ impl Starter {
             }
         }
         let fds: Vec<BorrowedFd<'_>> = slots.iter().flatten().map(AsFd::as_fd).collect();
-        let identity = identity_of(plan, identity);
+        let identity = identity_of(&plan.spec.process.user, identity);
         has_ids(maps, &identity)?;
-        let go = go_message(plan, &identity)?;
+        let go = go_message(&plan.spec.process.user, &identity)?;
         let sent = wire::send(here.as_fd(), &go, &fds);
         slots.into_iter().flatten().chain(userns).for_each(|fd| pool.give(fd));
         match sent {
@@ -345,7 +345,7 @@ impl Starter {
                     return Err(StartError::Killed(cause));
                 }
                 Some(wire::EXEC) => announced = true,
-                Some(wire::FAILED) => return Err(start_error(plan, &message)),
+                Some(wire::FAILED) => return Err(start_error(&plan.ops, &message)),
                 Some(_) => {}
             }
         }
@@ -438,6 +438,15 @@ fn init_program(path: Option<&Path>) -> Result<OwnedFd, StartError> {
     make().during(|| "preparing init".to_owned())
 }
 
+/// Corten's own binary on a mount of its own that nobody can write to; `path` is where it is, if this is
+/// another mount namespace than it was executed in.
+///
+/// # Errors
+/// [`StartError`] names the call.
+pub fn sealed_program(path: Option<&Path>) -> Result<OwnedFd, StartError> {
+    init_program(path)
+}
+
 /// The program that this is, by its path in this mount namespace.
 fn own_program(name: &Path) -> Result<OwnedFd, CallError> {
     let file = rustix::fs::open(name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
@@ -490,8 +499,8 @@ fn make(maker: &Maker<'_>, op: &Op, outcome: &mut Outcome) -> Result<(u8, OwnedF
 }
 
 /// Who the program runs as.
-fn identity_of(plan: &Plan, found: Option<Identity>) -> Identity {
-    match (&plan.spec.process.user, found) {
+pub(super) fn identity_of(user: &User, found: Option<Identity>) -> Identity {
+    match (user, found) {
         (User::Ids { uid, gid, groups }, _) => {
             Identity { uid: *uid, gid: *gid, groups: groups.clone(), home: String::new() }
         }
@@ -501,7 +510,7 @@ fn identity_of(plan: &Plan, found: Option<Identity>) -> Identity {
 }
 
 /// All ids of the program must exist in the user namespace.
-fn has_ids(maps: Option<&IdMaps>, identity: &Identity) -> Result<(), StartError> {
+pub(super) fn has_ids(maps: Option<&IdMaps>, identity: &Identity) -> Result<(), StartError> {
     maps.map_or(Ok(()), |maps| identity.check(maps)).map_err(StartError::from)
 }
 
@@ -533,7 +542,7 @@ fn mount_error(maker: &Maker<'_>, op: &Op, call: CallError) -> StartError {
     }
 }
 
-fn go_message(plan: &Plan, identity: &Identity) -> Result<Message, StartError> {
+pub(super) fn go_message(user: &User, identity: &Identity) -> Result<Message, StartError> {
     let mut go = Message::new(wire::GO);
     let mut fits = go.push_u32(identity.uid) && go.push_u32(identity.gid);
     fits &= go.push_u32(identity.groups.len() as u32);
@@ -542,7 +551,7 @@ fn go_message(plan: &Plan, identity: &Identity) -> Result<Message, StartError> {
     if fits {
         return Ok(go);
     }
-    let user = format!("{:?}", plan.spec.process.user);
+    let user = format!("{user:?}");
     Err(user::UserError::TooManyGroups { user, count: identity.groups.len() }.into())
 }
 
@@ -570,16 +579,22 @@ fn failure_of(message: &Message) -> (Option<Call>, Errno) {
     (call, errno)
 }
 
-fn start_error(plan: &Plan, message: &Message) -> StartError {
+pub(super) fn start_error(ops: &[Op], message: &Message) -> StartError {
     let (call, errno) = failure_of(message);
-    let op = message.u32_at(0).and_then(|index| plan.ops.get(index as usize));
-    let program = || plan.spec.process.args.first().cloned().unwrap_or_default();
+    let op = message.u32_at(0).and_then(|index| ops.get(index as usize));
+    let program = |args: &StringVector| {
+        args.iter().next().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    };
     match (op, call, errno) {
-        (Some(Op::Exec { .. }), Some(Call::Execve), Errno::NOENT | Errno::NOTDIR) => {
-            StartError::NotFound { program: program() }
+        (Some(Op::Exec { args }), Some(Call::Execve), Errno::NOENT | Errno::NOTDIR) => {
+            StartError::NotFound { program: program(args) }
         }
-        (Some(Op::Exec { .. }), Some(Call::Execve), errno) => {
-            StartError::NotExecutable { program: program(), errno }
+        (Some(Op::Exec { args }), Some(Call::Execve), errno) => {
+            StartError::NotExecutable { program: program(args), errno }
+        }
+        (Some(Op::JoinNamespaces { .. }), Some(Call::Setns), Errno::SRCH) => StartError::Ended,
+        (Some(Op::WorkingDirectory { path, create: false }), _, errno) => {
+            StartError::WorkingDirectory { path: path.to_string_lossy().into_owned(), errno }
         }
         (op, call, errno) => StartError::Operation {
             operation: op.map_or_else(|| "setting up".to_owned(), ToString::to_string),
@@ -588,7 +603,7 @@ fn start_error(plan: &Plan, message: &Message) -> StartError {
     }
 }
 
-fn describe_end(end: Exit) -> String {
+pub(super) fn describe_end(end: Exit) -> String {
     match end {
         Exit::Code(code) => format!("exit code {code}"),
         Exit::Signal(signal) => corten_sys::signal::name(signal.into()),

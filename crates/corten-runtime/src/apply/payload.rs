@@ -8,10 +8,9 @@ use corten_sys::signal::SignalSet;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::child::{Inherited, State};
 use super::wire::{self, At, Call, Failure, Message};
 use crate::plan::{Actor, Op};
-use crate::spec::{Capabilities, User, UserNamespace};
+use crate::spec::{Capabilities, User};
 use crate::user::MAX_GROUPS;
 
 /// What a shell returns for a program that is not there, and for one that cannot be executed.
@@ -19,15 +18,37 @@ const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 const SETUP_FAILED: i32 = 125;
 
+/// What these steps take of a start, or of an exec in a container that runs.
+pub(crate) struct Steps<'a> {
+    pub(crate) ops: &'a [Op],
+    pub(crate) env: &'a mut StringVector,
+    pub(crate) fill_home: bool,
+    pub(crate) search_path: &'a [CString],
+    pub(crate) keep_groups: bool,
+    /// It is root of a user namespace already.
+    pub(crate) is_root: bool,
+    pub(crate) socket: BorrowedFd<'a>,
+    /// Standard input, output and error, if there is no terminal.
+    pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
+    pub(crate) terminal: Option<BorrowedFd<'a>>,
+    pub(crate) start_gate: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> Steps<'a> {
+    fn of_payload(&self) -> impl Iterator<Item = (usize, &'a Op)> + use<'a> {
+        self.ops.iter().enumerate().filter(|(_, op)| op.actor() == Actor::Payload)
+    }
+}
+
 /// Runs in the process that becomes the program; returns an exit code only if it cannot become it.
-pub(crate) fn run(inherited: &mut Inherited<'_>, state: &State, go: &Message) -> i32 {
+pub(crate) fn run(inherited: &mut Steps<'_>, go: &Message) -> i32 {
     let mut identity = Identity::from_message(go);
     if !fill_home(inherited, &identity) {
         wire::report(inherited.socket, 0, Failure { call: Call::Execve, errno: Errno::NAMETOOLONG });
         return SETUP_FAILED;
     }
     let mut announced = false;
-    for (index, op) in inherited.plan.of(Actor::Payload) {
+    for (index, op) in inherited.of_payload() {
         // A filter may forbid what reporting takes; from here on only the exec can fail in earnest.
         if !announced && matches!(op, Op::Seccomp(_) | Op::Exec { .. }) {
             if let Some(Err(failure)) = inherited.start_gate.map(wait_at) {
@@ -39,7 +60,7 @@ pub(crate) fn run(inherited: &mut Inherited<'_>, state: &State, go: &Message) ->
                 return SETUP_FAILED;
             }
         }
-        let Err(failure) = carry_out(op, inherited, state, &mut identity) else { continue };
+        let Err(failure) = carry_out(op, inherited, &mut identity) else { continue };
         wire::report(inherited.socket, index, failure);
         return match failure {
             Failure { call: Call::Execve, errno: Errno::NOENT | Errno::NOTDIR } => NOT_FOUND,
@@ -87,22 +108,17 @@ impl Identity {
     }
 }
 
-fn fill_home(inherited: &mut Inherited<'_>, identity: &Identity) -> bool {
-    if !inherited.plan.fill_home {
+fn fill_home(inherited: &mut Steps<'_>, identity: &Identity) -> bool {
+    if !inherited.fill_home {
         return true;
     }
     let home = &identity.home[..identity.home_length];
-    inherited.plan.env.replace_last(&[b"HOME=", if home.is_empty() { b"/" } else { home }])
+    inherited.env.replace_last(&[b"HOME=", if home.is_empty() { b"/" } else { home }])
 }
 
-fn carry_out(
-    op: &Op,
-    inherited: &Inherited<'_>,
-    state: &State,
-    identity: &mut Identity,
-) -> Result<(), Failure> {
+fn carry_out(op: &Op, inherited: &Steps<'_>, identity: &mut Identity) -> Result<(), Failure> {
     match op {
-        Op::Session { terminal } => session(*terminal, inherited, state, identity),
+        Op::Session { terminal } => session(*terminal, inherited, identity),
         Op::Keyring => match corten_sys::keyring::join_session(None) {
             // A kernel without keys has none to keep away from.
             Ok(()) | Err(Errno::NOSYS) => Ok(()),
@@ -140,22 +156,17 @@ fn carry_out(
     }
 }
 
-fn session(
-    terminal: bool,
-    inherited: &Inherited<'_>,
-    state: &State,
-    identity: &Identity,
-) -> Result<(), Failure> {
+fn session(terminal: bool, inherited: &Steps<'_>, identity: &Identity) -> Result<(), Failure> {
     rustix::process::setsid().at(Call::Setsid)?;
-    let stdio = match (&state.terminal, inherited.stdio) {
+    let stdio = match (inherited.terminal, inherited.stdio) {
         (Some(peer), _) if terminal => {
-            corten_sys::ioctl::set_controlling_terminal(peer.as_fd()).at(Call::Ioctl)?;
+            corten_sys::ioctl::set_controlling_terminal(peer).at(Call::Ioctl)?;
             if identity.uid != 0 {
                 // The group stays that of devpts: tty.
                 let owner = rustix::fs::Uid::from_raw(identity.uid);
                 rustix::fs::fchown(peer, Some(owner), None).at(Call::Fchown)?;
             }
-            [peer.as_fd(); 3]
+            [peer; 3]
         }
         (_, Some(stdio)) => stdio,
         _ => return Ok(()),
@@ -166,7 +177,7 @@ fn session(
     Ok(())
 }
 
-fn label_exec(file: &CStr, label: &CStr) -> Result<(), Failure> {
+pub(super) fn label_exec(file: &CStr, label: &CStr) -> Result<(), Failure> {
     let fd = rustix::fs::open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at(Call::Openat2)?;
     rustix::io::write(&fd, label.to_bytes()).at(Call::Write).map(drop)
 }
@@ -203,7 +214,7 @@ pub(crate) fn inside() -> Result<(), Failure> {
     }
 }
 
-fn change_user(user: &User, inherited: &Inherited<'_>, identity: &Identity) -> Result<(), Failure> {
+fn change_user(user: &User, inherited: &Steps<'_>, identity: &Identity) -> Result<(), Failure> {
     let (uid, gid, groups) = match user {
         User::Ids { uid, gid, groups } => (*uid, *gid, groups.as_slice()),
         User::Lookup { .. } => (identity.uid, identity.gid, &identity.groups[..identity.count]),
@@ -211,11 +222,11 @@ fn change_user(user: &User, inherited: &Inherited<'_>, identity: &Identity) -> R
     if uid != 0 {
         corten_sys::prctl::set_keep_caps(true).at(Call::Prctl)?;
     }
-    if !inherited.plan.spec.process.keep_groups {
+    if !inherited.keep_groups {
         corten_sys::ids::set_groups(groups).at(Call::Setgroups)?;
     }
     // In a user namespace of its own the process is root already.
-    let root = inherited.plan.spec.namespaces.user != UserNamespace::Host;
+    let root = inherited.is_root;
     if !(root && gid == 0) {
         corten_sys::ids::set_gid(gid).at(Call::Setresgid)?;
     }
@@ -223,7 +234,7 @@ fn change_user(user: &User, inherited: &Inherited<'_>, identity: &Identity) -> R
         corten_sys::ids::set_uid(uid).at(Call::Setresuid)?;
     }
     if identity.cwd_pending {
-        let pending = inherited.plan.of(Actor::Payload).find_map(|(_, op)| match op {
+        let pending = inherited.of_payload().find_map(|(_, op)| match op {
             Op::WorkingDirectory { path, .. } => Some(path),
             _ => None,
         });
@@ -251,14 +262,14 @@ fn capabilities(caps: Capabilities) -> Result<(), Failure> {
 }
 
 /// Tries the paths in order, as execvp(3) does.
-fn exec(inherited: &Inherited<'_>, args: &StringVector) -> Failure {
+fn exec(inherited: &Steps<'_>, args: &StringVector) -> Failure {
     let fail = |call, errno| Failure { call, errno };
     corten_sys::signal::reset_ignored();
     if let Err(errno) = corten_sys::fd::close_range_cloexec(3) {
         return fail(Call::CloseRange, errno);
     }
     corten_sys::signal::set_mask(&SignalSet::empty());
-    fail(Call::Execve, execute(&inherited.plan.search_path, args, &inherited.plan.env))
+    fail(Call::Execve, execute(inherited.search_path, args, inherited.env))
 }
 
 /// Executes the first of the paths that can be; why the last could not.

@@ -1,6 +1,6 @@
 //! Spec → Plan. Pure: no system call.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use corten_cgroup::plan::Member;
 use corten_cgroup::{Layout, Version};
@@ -18,7 +18,7 @@ use super::convert::{
 use super::sysctl::{SysctlNamespace, sysctl_namespace, sysctl_path};
 use super::{CloneOp, Op, Plan, Slot};
 use crate::error::{SpecError, StartError};
-use crate::spec::{MountSource, Namespace, RootSource, Spec, User, UserNamespace};
+use crate::spec::{MountSource, Namespace, Process, RootSource, Spec, User, UserNamespace};
 
 /// Builds the plan. `layout` is where the host's cgroup hierarchies are, if the container has a cgroup.
 ///
@@ -42,9 +42,9 @@ pub fn build(spec: Spec, layout: Option<&Layout>) -> Result<Plan, StartError> {
         builder.push(Op::LookupUser { user: user.clone(), groups: groups.clone() });
     }
     builder.child(&spec, &view, root, places)?;
-    builder.payload(&spec)?;
-    let (env, fill_home) = environment(&spec)?;
-    let search_path = search_path(&spec)?;
+    payload(&mut builder.ops, &spec.process, |file, label, lsm| Op::Label { file, label, lsm })?;
+    let (env, fill_home) = environment(&spec.process)?;
+    let search_path = search_path(&spec.process)?;
     let Builder { ops, slots } = builder;
     Ok(Plan { ops, slots: slots as usize, env, fill_home, search_path, spec })
 }
@@ -353,64 +353,61 @@ impl Builder {
         }
         Ok(())
     }
+}
 
-    fn payload(&mut self, spec: &Spec) -> Result<(), SpecError> {
-        let process = &spec.process;
-        self.push(Op::Session { terminal: process.terminal.is_some() });
-        self.push(Op::Keyring);
-        for limit in &process.rlimits {
-            self.push(Op::Rlimit(*limit));
-        }
-        if !process.cwd.starts_with('/') {
-            return Err(SpecError::NotAbsolute { field: "process.cwd", value: process.cwd.clone() });
-        }
-        if let Some(mask) = process.umask {
-            self.push(Op::Umask(mask));
-        }
-        if let Some(label) = &process.apparmor_profile {
-            // AppArmor takes its verb in front; the file is the one that is its own where LSMs are stacked.
-            self.push(Op::Label {
-                file: c"/proc/thread-self/attr/apparmor/exec",
-                label: c_string("process.apparmorProfile", &format!("exec {label}"))?,
-                lsm: "AppArmor",
-            });
-        }
-        if let Some(label) = &process.selinux_label {
-            self.push(Op::Label {
-                file: c"/proc/thread-self/attr/exec",
-                label: c_string("process.selinuxLabel", label)?,
-                lsm: "SELinux",
-            });
-        }
-        self.push(Op::WorkingDirectory {
-            path: c_string("process.cwd", &process.cwd)?,
-            create: process.create_cwd,
-        });
-        let dropped = CapSet::ALL.without(process.capabilities.bounding);
-        if dropped != CapSet::EMPTY {
-            self.push(Op::Bounding(dropped));
-        }
-        // Without no_new_privs only a process with CAP_SYS_ADMIN may install a filter, and that is gone
-        // after the change of user; with it, the later the filter, the fewer calls it must allow.
-        let filter = process.seccomp.as_ref();
-        if process.no_new_privileges {
-            self.push(Op::User(process.user.clone()));
-            self.push(Op::Capabilities(process.capabilities));
-            self.push(Op::NoNewPrivileges);
-            filter.into_iter().for_each(|filter| self.push(Op::Seccomp(filter.clone())));
-        } else {
-            filter.into_iter().for_each(|filter| self.push(Op::Seccomp(filter.clone())));
-            self.push(Op::User(process.user.clone()));
-            self.push(Op::Capabilities(process.capabilities));
-        }
-        let args =
-            process.args.iter().map(|arg| c_string("process.args", arg)).collect::<Result<Vec<_>, _>>()?;
-        if args.is_empty() {
-            return Err(SpecError::Empty("process.args"));
-        }
-        self.push(Op::Exec { args: StringVector::new(args) });
-        Ok(())
+/// The last steps, those of the process that becomes the program.
+pub(super) fn payload(
+    ops: &mut Vec<Op>,
+    process: &Process,
+    labelled: impl Fn(&'static CStr, CString, &'static str) -> Op,
+) -> Result<(), SpecError> {
+    ops.push(Op::Session { terminal: process.terminal.is_some() });
+    ops.push(Op::Keyring);
+    for limit in &process.rlimits {
+        ops.push(Op::Rlimit(*limit));
     }
+    if !process.cwd.starts_with('/') {
+        return Err(SpecError::NotAbsolute { field: "process.cwd", value: process.cwd.clone() });
+    }
+    if let Some(mask) = process.umask {
+        ops.push(Op::Umask(mask));
+    }
+    if let Some(label) = &process.apparmor_profile {
+        // AppArmor takes its verb in front; the file is the one that is its own where LSMs are stacked.
+        let label = c_string("process.apparmorProfile", &format!("exec {label}"))?;
+        ops.push(labelled(c"/proc/thread-self/attr/apparmor/exec", label, "AppArmor"));
+    }
+    if let Some(label) = &process.selinux_label {
+        let label = c_string("process.selinuxLabel", label)?;
+        ops.push(labelled(c"/proc/thread-self/attr/exec", label, "SELinux"));
+    }
+    ops.push(Op::WorkingDirectory {
+        path: c_string("process.cwd", &process.cwd)?,
+        create: process.create_cwd,
+    });
+    let dropped = CapSet::ALL.without(process.capabilities.bounding);
+    if dropped != CapSet::EMPTY {
+        ops.push(Op::Bounding(dropped));
+    }
+    // Without no_new_privs only a process with CAP_SYS_ADMIN may install a filter, and that is gone
+    // after the change of user; with it, the later the filter, the fewer calls it must allow.
+    let filter = process.seccomp.as_ref();
+    if process.no_new_privileges {
+        ops.push(Op::User(process.user.clone()));
+        ops.push(Op::Capabilities(process.capabilities));
+        ops.push(Op::NoNewPrivileges);
+        filter.into_iter().for_each(|filter| ops.push(Op::Seccomp(filter.clone())));
+    } else {
+        filter.into_iter().for_each(|filter| ops.push(Op::Seccomp(filter.clone())));
+        ops.push(Op::User(process.user.clone()));
+        ops.push(Op::Capabilities(process.capabilities));
+    }
+    let args = process.args.iter().map(|arg| c_string("process.args", arg)).collect::<Result<Vec<_>, _>>()?;
+    if args.is_empty() {
+        return Err(SpecError::Empty("process.args"));
+    }
+    ops.push(Op::Exec { args: StringVector::new(args) });
+    Ok(())
 }
 
 /// The mount of a hierarchy from inside a cgroup namespace, which is its root.

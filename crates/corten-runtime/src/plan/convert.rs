@@ -9,7 +9,7 @@ use corten_sys::mount::attr;
 use super::op::c_path;
 use super::{DevOp, NodeOp, OverlayOp};
 use crate::error::SpecError;
-use crate::spec::{Dev, Overlay, Spec, TimeOffsets, User};
+use crate::spec::{Dev, Overlay, Process, TimeOffsets, User};
 
 /// Where programs are looked for if the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -143,21 +143,21 @@ pub(super) fn time_offsets(offsets: TimeOffsets) -> String {
 }
 
 /// The environment, with a place for `HOME` at the end if the user's entry is to fill it.
-pub(super) fn environment(spec: &Spec) -> Result<(StringVector, bool), SpecError> {
-    let mut env = Vec::with_capacity(spec.process.env.len() + 1);
-    for entry in &spec.process.env {
+pub(super) fn environment(process: &Process) -> Result<(StringVector, bool), SpecError> {
+    let mut env = Vec::with_capacity(process.env.len() + 1);
+    for entry in &process.env {
         env.push(c_string("process.env", entry)?);
     }
-    let has_home = spec.process.env.iter().any(|entry| entry.starts_with("HOME=") && entry.len() > 5);
-    let fill = !has_home && matches!(spec.process.user, User::Lookup { .. });
+    let has_home = process.env.iter().any(|entry| entry.starts_with("HOME=") && entry.len() > 5);
+    let fill = !has_home && matches!(process.user, User::Lookup { .. });
     let vector = StringVector::new(env);
     Ok(if fill { (vector.with_reserved(c"HOME=/", HOME_CAPACITY), true) } else { (vector, false) })
 }
 
 /// `PATH`, joined with the program where that is a bare name: what execvp(3) would try, in order.
-pub(super) fn search_path(spec: &Spec) -> Result<Vec<CString>, SpecError> {
-    let program = spec.process.args.first().map_or("", String::as_str);
-    search_places(program, spec.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")))
+pub(super) fn search_path(process: &Process) -> Result<Vec<CString>, SpecError> {
+    let program = process.args.first().map_or("", String::as_str);
+    search_places(program, process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")))
 }
 
 /// Where a program may be, `path` being what the environment has as `PATH`.

@@ -6,12 +6,14 @@
 
 mod build;
 mod convert;
+pub mod exec;
 mod op;
 mod sysctl;
 
 pub use build::build;
 pub use convert::STANDARD_NODES;
 pub(crate) use convert::{c_string, overlay_op, search_places};
+pub use exec::{ExecPlan, ExecSpec};
 pub(crate) use op::c_path as path_string;
 pub use op::{Actor, CloneOp, DevOp, NodeOp, Op, OverlayOp, Slot};
 pub use sysctl::{SysctlNamespace, sysctl_namespace};

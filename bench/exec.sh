@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# `exec` of true in a container that runs: corten, crun and runc, interleaved in one run; medians and ratios. As
+# in bench/start.sh the order of each round is random, with a pause before each exec.
+# Needs root, busybox-static; crun and runc where they are installed. usage: bench/exec.sh [ROUNDS]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=${1:-40}
+# crun refuses a hybrid host: here all of them see v1 alone, in a mount namespace of the benchmark's own.
+if [ -z "${BENCH_PRIVATE:-}" ]; then
+  exec env BENCH_PRIVATE=1 unshare -m --propagation private bash "$PWD/bench/exec.sh" "$rounds"
+fi
+if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+cargo build --release --quiet
+corten=$PWD/target/x86_64-unknown-linux-gnu/release/corten
+work=$(mktemp -d)
+state=("--root" "$work/root" "--run-root" "$work/run")
+others=()
+cleanup() {
+  "$corten" "${state[@]}" rm -f bench >/dev/null 2>&1 || true
+  for name in "${others[@]}"; do "$name" --root "$work/$name" delete -f "bench-$name" || true; done
+  rm -rf "$work"
+}
+trap cleanup EXIT
+tree=$work/bundle/rootfs
+mkdir -p "$tree"/{bin,etc,proc,sys,dev,tmp}
+cp /bin/busybox "$tree/bin/busybox"
+for name in true sh sleep; do ln -s busybox "$tree/bin/$name"; done
+tar -C "$tree" -cf "$work/tree.tar" .
+"$corten" "${state[@]}" import "$work/tree.tar" busybox >/dev/null
+"$corten" "${state[@]}" run -d --name bench --network none busybox sleep 1000000 >/dev/null
+
+names=(corten)
+declare -A command=([corten]="$corten ${state[*]} exec bench /bin/true")
+if command -v runc >/dev/null; then
+  # The peers' containers: without a seccomp filter, as `runc spec` has none; corten's exec has one to install.
+  (cd "$work/bundle" && runc spec &&
+    sed -i 's/"terminal": true/"terminal": false/; s|"sh"|"/bin/sleep", "1000000"|' config.json)
+  for name in crun runc; do
+    command -v "$name" >/dev/null || continue
+    "$name" --root "$work/$name" run -d -b "$work/bundle" "bench-$name" </dev/null >/dev/null 2>&1
+    names+=("$name")
+    others+=("$name")
+    command[$name]="$name --root $work/$name exec bench-$name /bin/true"
+  done
+fi
+python3 - "$rounds" "${names[@]}" <<PY
+import ctypes, os, random, resource, subprocess, sys, time, statistics
+# What a command leaves behind (corten's attendant) becomes our child: its CPU time counts too.
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+rounds, names = int(sys.argv[1]), sys.argv[2:]
+commands = {$(for n in "${names[@]}"; do printf '%s: %s.split(), ' "'$n'" "'${command[$n]}'"; done)}
+wall, cpu = {n: [] for n in names}, {n: [] for n in names}
+for turn in range(rounds + 3):
+    for name in random.sample(names, len(names)):
+        time.sleep(0.05)
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run(commands[name], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        spent = (time.perf_counter() - start) * 1e3
+        while True:
+            try: os.wait()
+            except ChildProcessError: break
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if turn >= 3:
+            wall[name].append(spent)
+            cpu[name].append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3)
+print(f"{'':8}{'wall ms':>9}{'min':>8}{'cpu ms':>9}   ratios of medians")
+for name in names:
+    ratio = lambda table: statistics.median(table['corten']) / statistics.median(table[name])
+    print(f"{name:8}{statistics.median(wall[name]):9.2f}{min(wall[name]):8.2f}{statistics.median(cpu[name]):9.2f}"
+          f"   corten is {ratio(wall):.2f} x {name} (wall), {ratio(cpu):.2f} x (cpu)")
+PY

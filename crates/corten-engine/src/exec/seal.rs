@@ -1,0 +1,118 @@
+//! That no container can write to our own binary (CVE-2019-5736).
+//!
+//! Until its execve(2) the new process is Corten, and a container can have it execute /proc/self/exe: as a
+//! link at a program's place, or in a script's first line. Then our file is a program of the container, open
+//! to whoever has its file's rights. Root with a user namespace of its own has none. Where there is none, or
+//! the file belongs to the ordinary user who is root in it, we first execute ourselves again, from a mount
+//! that nobody can write to.
+
+use std::ffi::{CString, OsString};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use corten_sys::clone::{CLONE_NEWNS, CLONE_NEWUSER, fork, unshare};
+use corten_sys::exec::StringVector;
+use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+
+use crate::dirs::Dirs;
+use crate::error::{At, EngineError};
+use crate::session;
+
+const EXE: &str = "/proc/self/exe";
+
+/// How this very command is executed again.
+#[derive(Debug, Clone, Copy)]
+pub struct Seal<'a> {
+    /// Its arguments, the program's name first.
+    pub args: &'a [OsString],
+    /// `NAME=value`.
+    pub env: &'a [String],
+}
+
+impl Seal<'_> {
+    /// Comes back if our file cannot be written to through the mount that we were executed from; else
+    /// executes the command again from one of that kind.
+    pub(super) fn apply(self, dirs: &Dirs) -> Result<(), EngineError> {
+        let is_sealed = |stat: rustix::fs::StatVfs| stat.f_flag.contains(StatVfsMountFlags::RDONLY);
+        if is_sealed(statvfs(EXE).at("statfs", EXE)?) {
+            return Ok(());
+        }
+        let sealed = match &dirs.rootless {
+            None => corten_runtime::apply::sealed_program(None)?,
+            Some(_) => aside()?,
+        };
+        let nul = |_| Errno::INVAL;
+        let words = |list: Vec<Vec<u8>>| list.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
+        let args = self.args.iter().map(|word| word.clone().into_vec()).collect();
+        let env = self.env.iter().map(|entry| entry.clone().into_bytes()).collect();
+        let args = StringVector::new(words(args).map_err(nul).at("execveat", EXE)?);
+        let env = StringVector::new(words(env).map_err(nul).at("execveat", EXE)?);
+        Err(corten_sys::exec::execveat(sealed.as_fd(), &args, &env)).at("execveat", EXE)
+    }
+}
+
+/// For an ordinary user, who can mount nothing: made by a process in a user namespace of its own.
+fn aside() -> Result<OwnedFd, EngineError> {
+    let program = std::fs::read_link(EXE).at("readlink", EXE)?;
+    let (here, there) = session::pair().at("socketpair", "sealing")?;
+    let mut here = Some(here);
+    let child = fork(|| {
+        // The other end would not be seen to close while it was open here.
+        let ours = here.take();
+        drop(ours);
+        match make(&program).and_then(|sealed| give(&there, &sealed)) {
+            Ok(()) => 0,
+            Err(error) => {
+                let _gone = session::tell(there.as_fd(), session::FAILED, error.to_string().as_bytes());
+                1
+            }
+        }
+    })
+    .at("fork", "sealing")?;
+    drop(there);
+    let taken = match &here {
+        Some(here) => take(here),
+        None => Err(EngineError::Seal("it ended without a word".to_owned())),
+    };
+    corten_sys::wait::wait_pidfd(child.pidfd.as_fd()).at("waitid", "sealing")?;
+    taken
+}
+
+fn make(program: &Path) -> Result<OwnedFd, EngineError> {
+    unshare(CLONE_NEWUSER | CLONE_NEWNS).at("unshare(CLONE_NEWUSER|CLONE_NEWNS)", "")?;
+    Ok(corten_runtime::apply::sealed_program(Some(program))?)
+}
+
+fn give(socket: &OwnedFd, fd: &OwnedFd) -> Result<(), EngineError> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd.as_fd()];
+    control.push(SendAncillaryMessage::ScmRights(&fds));
+    let data = [std::io::IoSlice::new(&[session::STARTED])];
+    sendmsg(socket, &data, &mut control, SendFlags::NOSIGNAL).map(drop).at("sendmsg", "sealing")
+}
+
+fn take(socket: &OwnedFd) -> Result<OwnedFd, EngineError> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0; 4096];
+    let mut data = [std::io::IoSliceMut::new(&mut bytes)];
+    let count =
+        recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC).at("recvmsg", "sealing")?.bytes;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut fds) = message
+            && let Some(fd) = fds.next()
+        {
+            return Ok(fd);
+        }
+    }
+    let said = bytes.get(1..count).unwrap_or_default();
+    Err(EngineError::Seal(String::from_utf8_lossy(said).into_owned()))
+}
