@@ -56,7 +56,9 @@ fn main() -> ExitCode {
         }
         Some("doc") => doc(),
         Some("man") => man(args.get(1)),
-        Some("bench") => run("bash", &["bench/start.sh"]),
+        Some("bench") => ["start.sh", "many.sh", "unpack.sh"]
+            .iter()
+            .try_for_each(|script| run("bash", &[&format!("bench/{script}")])),
         _ => Err("usage: cargo xtask ci|deps|fmt|clippy|tidy|deny|test|doc|man|bench".to_owned()),
     };
     match result {

@@ -61,7 +61,7 @@ impl ContainerFlags {
         }
         Ok(Config {
             image,
-            name: self.name,
+            name: self.name.filter(|name| !name.is_empty()),
             platform: self.platform.or_else(|| cx.variable(env::DOCKER_DEFAULT_PLATFORM)),
             labels,
             annotations: self.annotation.into_iter().collect(),

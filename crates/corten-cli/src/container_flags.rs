@@ -15,6 +15,11 @@ use corten_engine::config::{
 use crate::flags::{self, flags};
 use crate::values::int;
 
+/// An empty name is as good as none, to Docker too.
+fn container_name(text: &str) -> Result<String, name::NameError> {
+    if text.is_empty() { Ok(String::new()) } else { name::parse_container_name(text) }
+}
+
 type Pair = (String, String);
 type Ports = Vec<PortMapping>;
 type Exposed = Vec<ExposedPort>;
@@ -128,7 +133,7 @@ flags! {
         /// Attach a filesystem mount to the container
         mount: Vec<Mount> = "mount" ["mount", Mount::parse_mount];
         /// Assign a name to the container
-        name: Option<String> = "name" ["string", name::parse_container_name];
+        name: Option<String> = "name" ["string", container_name];
         /// Connect a container to a network (none|host|container:NAME)
         network: Vec<NetworkAttachment> = "network" ["network", NetworkAttachment::parse];
         /// Disable any container-specified HEALTHCHECK

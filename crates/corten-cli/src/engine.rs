@@ -101,10 +101,12 @@ fn store_report(error: &StoreError) -> Report {
     };
     let report = Report::from_error(kind, error);
     match error {
-        StoreError::NotFound(_) => report.hint(
-            "bring it in with `corten import` (a root file system as tar); registries are not there yet; \
+        StoreError::NotFound(_) => report
+            .hint(
+                "bring it in with `corten import` (a root file system as tar); registries are not there yet; \
              the image name `host` needs none",
-        ),
+            )
+            .missing(),
         _ => report,
     }
 }
@@ -126,6 +128,7 @@ fn engine_report(error: &EngineError) -> Report {
             None => report,
         },
         EngineError::UserNamespace { way_out, .. } => report.hint(*way_out),
+        EngineError::NoSuchContainer(_) => report.missing(),
         _ => report,
     }
 }
@@ -332,11 +335,12 @@ fn controlled(outcome: run::Outcome) -> Controlled {
 
 /// The file that must not exist before.
 fn write_cidfile(path: Option<&std::path::Path>, id: &str) -> Result<(), EngineError> {
-    let Some(path) = path else { return Ok(()) };
+    // An empty path is as good as none, to Docker's client too.
+    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else { return Ok(()) };
     let written = File::options().write(true).create_new(true).open(path);
     written
         .and_then(|mut file| file.write_all(id.as_bytes()))
-        .map_err(|error| EngineError::Record { path: path.to_owned(), reason: error.to_string() })
+        .map_err(|error| EngineError::IdFile { path: path.to_owned(), reason: error.to_string() })
 }
 
 impl Engine for LocalEngine {

@@ -38,11 +38,21 @@ pub struct Report {
     pub see: Option<String>,
     /// Where the command's own exit code for failures does not hold.
     pub status: Option<u8>,
+    /// What was named is not there: `--force` takes it for done.
+    pub missing: bool,
 }
 
 impl Report {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), hint: None, see: None, status: None }
+        Self {
+            kind,
+            message: message.into(),
+            causes: Vec::new(),
+            hint: None,
+            see: None,
+            status: None,
+            missing: false,
+        }
     }
 
     pub fn user(message: impl Into<String>) -> Self {
@@ -67,6 +77,11 @@ impl Report {
             source = error.source();
         }
         report
+    }
+
+    pub fn missing(mut self) -> Self {
+        self.missing = true;
+        self
     }
 
     pub fn cause(mut self, cause: impl ToString) -> Self {

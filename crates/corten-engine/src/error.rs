@@ -118,8 +118,19 @@ pub enum EngineError {
     /// The set-uid helpers did not map the ids that they are there for.
     #[error("user and group ids could not be mapped: {0}")]
     IdMap(String),
+    /// `--cidfile` cannot be written.
+    #[error("failed to create the container ID file: {}: {reason}", path.display())]
+    IdFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// `--mount type=bind` makes no source.
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", .0.display())]
+    NoBindSource(PathBuf),
     /// The seccomp profile cannot be used.
-    #[error("seccomp profile: {0}")]
+    #[error("{0}")]
     Seccomp(String),
     /// The image store.
     #[error(transparent)]

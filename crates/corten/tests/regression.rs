@@ -363,3 +363,57 @@ fn hostile_programs_and_working_directories() {
     }
     host.assert_clean(&[]);
 }
+
+/// Docker takes 0 for no limit; the kernel takes it for no process at all.
+#[test]
+fn a_pids_limit_of_zero_is_none() {
+    let host = need_host!();
+    for limit in ["0", "-1", "-5"] {
+        let output = host.corten(&["run", "--rm", "--pids-limit", limit, "busybox", "true"]);
+        assert_eq!(output.status.code(), Some(0), "{limit}: {}", text(&output.stderr));
+    }
+    host.assert_clean(&[]);
+}
+
+/// Scripts begin with `rm -f` and `rmi -f` of what may not be there.
+#[test]
+fn forced_removal_of_what_is_not_there_is_no_failure() {
+    let host = need_host!();
+    for (command, said) in [("rm", "No such container: absent"), ("rmi", "no such image: absent")] {
+        let output = host.corten(&[command, "-f", "absent"]);
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+        assert!(output.stdout.is_empty());
+        assert_eq!(host.corten(&[command, "absent"]).status.code(), Some(1), "{command}");
+    }
+}
+
+/// `--name "$NAME"` with an unset variable; a file that cannot be made is not called damaged.
+#[test]
+fn empty_names_and_files_for_the_id() {
+    let host = need_host!();
+    let output = host.corten(&["run", "--rm", "--name", "", "--cidfile", "", "busybox", "true"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let output = host.corten(&["run", "--rm", "--cidfile", "/no/such/dir/cid", "busybox", "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    let said = "failed to create the container ID file: /no/such/dir/cid: No such file or directory";
+    assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+    let output = host.corten(&["run", "--rm", "--mount", "type=bind,src=/no/such,dst=/x", "busybox", "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    let said = "invalid mount config for type \"bind\": bind source path does not exist: /no/such\n";
+    assert!(text(&output.stderr).ends_with(said), "{}", text(&output.stderr));
+    host.assert_clean(&[]);
+}
+
+/// It was said twice that it is one.
+#[test]
+fn a_bad_seccomp_profile_is_named_once() {
+    let host = need_host!();
+    let profile = host.path("profile.json");
+    std::fs::write(&profile, "{}").unwrap();
+    let option = format!("seccomp={}", profile.display());
+    let output = host.corten(&["run", "--rm", "--security-opt", &option, "busybox", "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(text(&output.stderr), "error: seccomp profile: `defaultAction` is missing\n");
+    host.assert_clean(&[]);
+}

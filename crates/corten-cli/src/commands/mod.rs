@@ -195,6 +195,22 @@ fn unknown<'a>(path: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
     report.see(path).status(1)
 }
 
+/// As [`each`]; with `force`, what is not there is said and no failure, as in Docker.
+fn each_to_remove(
+    cx: &mut Context<'_>,
+    names: &[String],
+    force: bool,
+    mut act: impl FnMut(&mut Context<'_>, &str) -> Result<(), Report>,
+) -> Result<u8, Report> {
+    each(cx, names, |cx, name| match act(cx, name) {
+        Err(report) if force && report.missing => {
+            cx.stdout.flush()?;
+            Ok(report.print(cx.stderr, false)?)
+        }
+        done => done,
+    })
+}
+
 /// Does one after the other; a failure is reported and does not keep the others from their turn.
 fn each(
     cx: &mut Context<'_>,

@@ -32,7 +32,7 @@ impl Subcommand for Args {
         }
         let options = RemoveContainer { force: self.force, volumes: self.volumes };
         let removed: Vec<_> = args;
-        super::each(cx, &removed, |cx, name| {
+        super::each_to_remove(cx, &removed, self.force, |cx, name| {
             cx.engine()?.remove_container(name, options)?;
             writeln!(cx.stdout, "{name}")?;
             Ok(())

@@ -30,7 +30,7 @@ impl Subcommand for Args {
     fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let options =
             RemoveImage { force: self.force, no_prune: self.no_prune, platforms: self.platform.concat() };
-        super::each(cx, &args, |cx, name| {
+        super::each_to_remove(cx, &args, self.force, |cx, name| {
             for removal in cx.engine()?.remove_image(name, &options)? {
                 match removal {
                     ImageRemoval::Untagged(reference) => writeln!(cx.stdout, "Untagged: {reference}")?,

@@ -145,10 +145,7 @@ fn wanted_mount(mount: &wanted::Mount, context: &Context<'_>) -> Result<Mount, E
             let source = PathBuf::from(&bind.source);
             if !source.exists() {
                 if !bind.create_source {
-                    return Err(EngineError::refused(
-                        format!("invalid mount config for type \"bind\": bind source path {}", bind.source),
-                        "it does not exist",
-                    ));
+                    return Err(EngineError::NoBindSource(source));
                 }
                 if context.make_sources {
                     std::fs::create_dir_all(&source).at("mkdir", &source)?;

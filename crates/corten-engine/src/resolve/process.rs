@@ -216,7 +216,7 @@ pub(crate) fn seccomp(config: &Config, caps: CapSet) -> Result<Option<Seccomp>, 
         .map_err(|error| EngineError::Seccomp(error.to_string()))?;
     if filter.notify {
         return Err(EngineError::Seccomp(
-            "SCMP_ACT_NOTIFY needs an agent, which `corten run` has none for".to_owned(),
+            "seccomp profile: SCMP_ACT_NOTIFY needs an agent, which `corten run` has none for".to_owned(),
         ));
     }
     let program = filter

@@ -70,7 +70,8 @@ pub(super) fn cgroup(
             ..Cpu::default()
         });
     }
-    resources.pids = wanted.pids_limit.map(|limit| Pids { limit: Some(limit) });
+    // As in Docker's API: 0 is no limit either.
+    resources.pids = wanted.pids_limit.map(|limit| Pids { limit: Some(if limit <= 0 { -1 } else { limit }) });
     if wanted.blkio != crate::config::blkio::Blkio::default() {
         resources.block_io = Some(block_io(&wanted.blkio)?);
     }
