@@ -28,6 +28,7 @@ mod detach_keys;
 pub mod dirs;
 pub mod error;
 pub mod explain;
+pub mod files;
 mod hold;
 mod host_image;
 mod joins;

@@ -17,6 +17,7 @@ pub(crate) mod child;
 mod mounts;
 mod parent;
 pub(crate) mod payload;
+mod scene;
 mod stranger;
 pub(crate) mod target;
 mod view;
@@ -31,6 +32,7 @@ use corten_sys::clone::Child;
 pub(crate) use mounts::Maker;
 pub(crate) use parent::FsOwner;
 pub use parent::start;
+pub use scene::{Scene, stage};
 pub use view::view;
 
 /// What the starter hands to the container.
