@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use corten_cgroup::{Driver, Systemd};
 use corten_engine::config::{CgroupManager, Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
+use corten_engine::files::{self, ChangeKind, CommitOptions, CopyOptions, Local, Pause};
 use corten_engine::record::Status;
 use corten_engine::volume::{self, Pruned, Volume};
-use corten_engine::{Dirs, EngineError, Rootless, collect, explain, run};
+use corten_engine::{Dirs, EngineError, Rootless, collect, explain, rename, run, update};
 use corten_store::{
     ImportOptions, InUse, InUseError, LoadOptions, RemoveOptions, Removed, Store, StoreError, User,
 };
@@ -19,8 +22,9 @@ use serde_json::{Value, json};
 
 use crate::document;
 use crate::engine_api::{
-    ContainerState, ContainerSummary, Engine, EngineOptions, ImageRemoval, ImageSummary, Import, Load,
-    Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, VolumeSummary,
+    Commit, ContainerState, ContainerSummary, Copied, Copy, CopyDirection, Engine, EngineOptions, ImageRemoval,
+    ImageSummary, Import, Load, Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, Update,
+    VolumeSummary,
 };
 use crate::report::{ENGINE_FAILED, Kind, Report};
 
@@ -600,4 +604,101 @@ impl Engine for LocalEngine {
     fn internal(&mut self, _args: Vec<OsString>) -> Result<u8, Report> {
         Err(Report::user("corten has no internal command of that name"))
     }
+
+    fn copy(&mut self, request: &Copy, progress: &mut dyn FnMut(u64)) -> Result<Copied, Report> {
+        collect::sweep(&self.dirs);
+        let options = CopyOptions { archive: request.archive, follow: request.follow_link };
+        let local = match (&request.local, request.direction) {
+            (Some(path), _) => Local::Path(path),
+            (None, CopyDirection::Out) => Local::Stream(duplicate(rustix::stdio::stdout())?),
+            (None, CopyDirection::In) => Local::Stream(duplicate(rustix::stdio::stdin())?),
+        };
+        let (name, path) = (request.container.as_str(), request.path.as_path());
+        match request.direction {
+            CopyDirection::Out => files::copy_out(&self.dirs, name, path, local, options, progress),
+            CopyDirection::In => files::copy_in(&self.dirs, name, local, path, options, progress),
+        }
+        .map_err(|error| engine_report(&error))
+    }
+
+    fn export(&mut self, name: &str, to: OwnedFd) -> Result<(), Report> {
+        collect::sweep(&self.dirs);
+        files::export(&self.dirs, name, to).map_err(|error| engine_report(&error))
+    }
+
+    fn diff(&mut self, name: &str) -> Result<Vec<(char, PathBuf)>, Report> {
+        collect::sweep(&self.dirs);
+        self.enter()?;
+        let changes = files::diff(&self.dirs, name).map_err(|error| engine_report(&error))?;
+        let letter = |kind| match kind {
+            ChangeKind::Added => 'A',
+            ChangeKind::Changed => 'C',
+            ChangeKind::Deleted => 'D',
+        };
+        Ok(changes.into_iter().map(|change| (letter(change.kind), change.path)).collect())
+    }
+
+    fn commit(&mut self, request: Commit) -> Result<String, Report> {
+        collect::sweep(&self.dirs);
+        let reference = match &request.reference {
+            None => None,
+            Some(text) => Some(
+                text.parse().map_err(|error: corten_oci::ReferenceError| Report::user(error.to_string()))?,
+            ),
+        };
+        let pause = match request.pause {
+            None => Pause::IfPossible,
+            Some(true) => Pause::Yes,
+            Some(false) => Pause::No,
+        };
+        let options = CommitOptions {
+            reference,
+            author: request.author,
+            changes: request.changes,
+            message: request.message,
+            pause,
+        };
+        files::commit(&mut self.dirs, &request.container, &options).map_err(|error| engine_report(&error))
+    }
+
+    fn rename_container(&mut self, name: &str, new: &str) -> Result<(), Report> {
+        collect::sweep(&self.dirs);
+        rename::rename(&self.dirs, name, new).map_err(|error| engine_report(&error))
+    }
+
+    fn update_container(&mut self, name: &str, update: &Update) -> Result<(), Report> {
+        collect::sweep(&self.dirs);
+        update::update(&self.dirs, name, update).map_err(|error| engine_report(&error))
+    }
+
+    fn prune_containers(&mut self, chosen: &dyn Fn(&ContainerSummary) -> bool) -> Result<Pruned, Report> {
+        collect::sweep(&self.dirs);
+        let mut pruned = Pruned::default();
+        for container in container::list(&self.dirs).map_err(|error| engine_report(&error))? {
+            if container.state.is_alive() || !chosen(&summary(container.clone())) {
+                continue;
+            }
+            let id = container.record.id;
+            let bytes = files::size_of(&self.dirs, &id);
+            match container::remove(&self.dirs, &id, false, false) {
+                Ok(_) => {
+                    pruned.bytes += bytes;
+                    pruned.names.push(id);
+                }
+                // Started, or removed by somebody else, meanwhile.
+                Err(EngineError::Running(_) | EngineError::Starting(_) | EngineError::NoSuchContainer(_)) => {}
+                Err(error) => return Err(engine_report(&error)),
+            }
+        }
+        Ok(pruned)
+    }
+
+    fn tag_image(&mut self, source: &str, target: &str) -> Result<(), Report> {
+        let target = target.parse().map_err(|error: corten_oci::ReferenceError| Report::user(error.to_string()))?;
+        self.store()?.tag(source, &target).map_err(|error| store_report(&error))
+    }
+}
+
+fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, Report> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|errno| Report::host("cannot use the stream").cause(errno))
 }

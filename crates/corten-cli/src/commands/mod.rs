@@ -10,7 +10,12 @@ use crate::flags::{Meta, nearest};
 use crate::help;
 use crate::report::Report;
 
+mod commit;
 mod completion;
+mod container_prune;
+mod cp;
+mod diff;
+mod export;
 mod help_command;
 mod image_inspect;
 mod images;
@@ -19,10 +24,14 @@ mod info;
 mod inspect;
 mod internal;
 mod load;
+mod port;
 mod ps;
+mod rename;
 mod rm;
 mod rmi;
 mod run;
+mod tag;
+mod update;
 mod version;
 mod volume_create;
 mod volume_inspect;
@@ -40,7 +49,11 @@ pub(crate) struct Group {
 }
 
 pub(crate) const ROOT: &[Entry] = &[
+    Entry::of::<commit::Args>(),
     Entry::of::<completion::Args>(),
+    Entry::of::<cp::Args>(),
+    Entry::of::<diff::Args>(),
+    Entry::of::<export::Args>(),
     Entry::of::<help_command::Args>(),
     Entry::of::<images::Args>(),
     Entry::of::<import::Args>(),
@@ -48,10 +61,14 @@ pub(crate) const ROOT: &[Entry] = &[
     Entry::of::<inspect::Args>(),
     internal::ENTRY,
     Entry::of::<load::Args>(),
+    Entry::of::<port::Args>(),
     Entry::of::<ps::Args>(),
+    Entry::of::<rename::Args>(),
     Entry::of::<rm::Args>(),
     Entry::of::<rmi::Args>(),
     Entry::of::<run::Args>(),
+    Entry::of::<tag::Args>(),
+    Entry::of::<update::Args>(),
     Entry::of::<version::Args>(),
 ];
 
@@ -60,13 +77,21 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "container",
         about: "Manage containers",
         entries: &[
+            Entry::of::<commit::Args>(),
+            Entry::of::<cp::Args>(),
+            Entry::of::<diff::Args>(),
+            Entry::of::<export::Args>(),
             Entry::of::<container_inspect::Args>(),
             Entry::named::<ps::Args>("list").hide(),
             Entry::named::<ps::Args>("ls"),
+            Entry::of::<port::Args>(),
+            Entry::of::<container_prune::Args>(),
             Entry::named::<ps::Args>("ps").hide(),
             Entry::named::<rm::Args>("remove").hide(),
+            Entry::of::<rename::Args>(),
             Entry::of::<rm::Args>(),
             Entry::of::<run::Args>(),
+            Entry::of::<update::Args>(),
         ],
     },
     Group {
@@ -80,6 +105,7 @@ pub(crate) const GROUPS: &[Group] = &[
             Entry::named::<images::Args>("ls"),
             Entry::named::<rmi::Args>("remove").hide(),
             Entry::named::<rmi::Args>("rm"),
+            Entry::of::<tag::Args>(),
         ],
     },
     Group { name: "system", about: "Manage Corten", entries: &[Entry::of::<info::Args>()] },

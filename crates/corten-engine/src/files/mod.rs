@@ -12,9 +12,9 @@
 //! meanwhile. Nothing of the container is executed or loaded. What comes out of it is written by this
 //! process with the rights of its user, below the destination only.
 
-//COMMIT
+mod commit;
 mod copy;
-//DIFF
+mod diff;
 mod export;
 mod paths;
 mod read;
@@ -22,8 +22,9 @@ mod size;
 mod visit;
 mod write;
 
-
+pub use commit::{CommitOptions, Pause, commit};
 pub use copy::{Copied, CopyOptions, Local, Progress, copy_in, copy_out};
 
+pub use diff::{Change, ChangeKind, diff};
 pub use export::export;
 pub use size::size_of;

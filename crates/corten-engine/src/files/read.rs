@@ -12,6 +12,7 @@ use corten_store::tar::{self, Entry, EntryKind, Time};
 use rustix::fs::{FileType, Mode, OFlags, RawDir, Stat, fstat, major, minor, openat, readlinkat};
 use rustix::io::Errno;
 
+use super::diff::{is_whiteout, marks};
 use super::paths::{Found, Tree};
 use crate::error::{At, EngineError};
 
@@ -27,12 +28,19 @@ pub(super) struct Packer<'a, W: Write> {
     /// Where the stream goes, for errors.
     to: &'a str,
     held: Vec<u8>,
+    /// It is an overlay's own layer, to be one of an image.
+    layer: bool,
     links: HashMap<(u64, u64), Vec<u8>>,
 }
 
 impl<'a, W: Write> Packer<'a, W> {
     pub(super) fn new(tree: &'a Tree, out: W, to: &'a str) -> Self {
-        Self { tree, out, to, held: Vec::with_capacity(2 * BUFFER), links: HashMap::new() }
+        Self { tree, out, to, held: Vec::with_capacity(2 * BUFFER), layer: false, links: HashMap::new() }
+    }
+
+    /// As an image's layer has it: what overlay marks becomes `.wh.` names.
+    pub(super) fn of_layer(tree: &'a Tree, out: W, to: &'a str) -> Self {
+        Self { layer: true, ..Self::new(tree, out, to) }
     }
 
     /// One file, or a directory with all that is below it, called `name` in the tar (`.` for content alone).
@@ -78,6 +86,12 @@ impl<'a, W: Write> Packer<'a, W> {
                 EntryKind::Symlink { target: target.into_bytes() }
             }
             FileType::Fifo => EntryKind::Fifo,
+            FileType::CharacterDevice if self.layer && is_whiteout(&stat) => {
+                let at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+                let mut entry = Entry::file([&path[..at], b".wh.", &path[at..]].concat());
+                entry.mtime = time(&stat);
+                return self.header(&entry);
+            }
             FileType::CharacterDevice => EntryKind::CharDevice { major, minor },
             FileType::BlockDevice => EntryKind::BlockDevice { major, minor },
             // A tar has no sockets, and a copy of one would be nobody's.
@@ -104,6 +118,9 @@ impl<'a, W: Write> Packer<'a, W> {
 
     fn file(&mut self, fd: &OwnedFd, mut entry: Entry, stat: &Stat, shown: &Path) -> Result<(), EngineError> {
         let file = self.tree.reopen(fd, OFlags::RDONLY | OFlags::NOCTTY).at("open", shown)?;
+        if self.layer {
+            marks(&file, shown)?;
+        }
         entry.xattrs = xattrs(file.as_fd(), shown)?;
         entry.size = u64::try_from(stat.st_size).unwrap_or(0);
         self.header(&entry)?;
@@ -140,12 +157,19 @@ impl<'a, W: Write> Packer<'a, W> {
             .at("openat", shown)?;
         entry.xattrs = xattrs(dir.as_fd(), shown)?;
         self.header(&entry)?;
+        if self.layer && marks(&dir, shown)? {
+            self.header(&Entry::file([&entry.path[..], b"/.wh..wh..opq"].concat()))?;
+        }
         self.content(&dir, &[&entry.path[..], b"/"].concat(), shown, depth)
     }
 
     fn content(&mut self, dir: &OwnedFd, prefix: &[u8], shown: &Path, depth: usize) -> Result<(), EngineError> {
         for name in names(dir, shown)? {
             let shown = shown.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
+            if self.layer && name.as_bytes().starts_with(b".wh.") {
+                let why = "names with .wh. in front stand for what a layer deletes: no image can have it";
+                return Err(EngineError::refused(shown.display().to_string(), why));
+            }
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let inner = match openat(dir, name.as_c_str(), flags, Mode::empty()) {
                 // Gone meanwhile.
