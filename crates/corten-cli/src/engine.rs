@@ -20,7 +20,7 @@ use corten_store::{
 };
 use serde_json::{Value, json};
 
-use crate::document;
+use crate::{document, document_parts, info};
 use crate::engine_api::{
     Commit, ContainerState, ContainerSummary, Copied, Copy, CopyDirection, Engine, EngineOptions, ImageRemoval,
     ImageSummary, Import, Load, Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, Update,
@@ -70,6 +70,18 @@ impl LocalEngine {
 
     fn store(&self) -> Result<Store, Report> {
         Store::open(&self.dirs.root).map_err(|error| store_report(&error))
+    }
+
+    /// Bytes that a container wrote, and those with its image's.
+    fn sizes(&self, id: &str, image: &str) -> Result<(u64, u64), Report> {
+        let own = files::size_of(&self.dirs, id);
+        let image = match self.store()?.resolve(image, None) {
+            Ok(image) => image.size_bytes.unwrap_or(0),
+            // `host`, or one that was taken away by force.
+            Err(StoreError::NotFound(_)) => 0,
+            Err(error) => return Err(store_report(&error)),
+        };
+        Ok((own, own + image))
     }
 
     fn not_there(what: &str) -> Report {
@@ -193,6 +205,13 @@ fn summary(container: Container) -> ContainerSummary {
         created_s: seconds(record.created_ns),
         local_volumes,
         networks: vec![document::network(&record.config)],
+        targets: document_parts::targets(&record.config),
+        exposed: record
+            .config
+            .exposed_ports
+            .iter()
+            .map(|port| (port.port, port.protocol.as_str().to_owned()))
+            .collect(),
         labels: record.config.labels,
         mounts,
         ..ContainerSummary::default()
@@ -279,11 +298,16 @@ fn whole(dirs: &Dirs, container: Container) -> Value {
             "Cgroup": record.cgroup,
         },
     });
-    for (part, more) in [("HostConfig", document::host_config(config)), ("Config", document::config(config))]
-    {
+    let more =
+        [document_parts::host_config(config), document::host_config(config)].map(|more| ("HostConfig", more));
+    for (part, more) in more.into_iter().chain([("Config", document::config(config))]) {
         if let Some(Value::Object(known)) = document.get_mut(part) {
             known.extend(more);
         }
+    }
+    let lowers = files::layers(dirs, &record).unwrap_or_default();
+    if let Value::Object(known) = &mut document {
+        known.extend(document_parts::top(dirs, &record, &lowers, state.status == Status::Running));
     }
     document
 }
@@ -349,12 +373,17 @@ impl Engine for LocalEngine {
     }
 
     fn containers(&mut self, size: bool) -> Result<Vec<ContainerSummary>, Report> {
-        if size {
-            return Err(Self::not_there("--size"));
-        }
         collect::sweep(&self.dirs);
         let list = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
-        Ok(list.into_iter().map(summary).collect())
+        let mut rows: Vec<ContainerSummary> = list.into_iter().map(summary).collect();
+        if size {
+            self.enter()?;
+            for row in &mut rows {
+                let (own, all) = self.sizes(&row.id, &row.image_id)?;
+                (row.size_rw_bytes, row.size_root_bytes) = (Some(own), Some(all));
+            }
+        }
+        Ok(rows)
     }
 
     fn remove_container(&mut self, name: &str, options: RemoveContainer) -> Result<(), Report> {
@@ -490,10 +519,19 @@ impl Engine for LocalEngine {
         Ok(lines)
     }
 
-    fn inspect_container(&mut self, name: &str, _size: bool) -> Result<Option<Value>, Report> {
+    fn inspect_container(&mut self, name: &str, size: bool) -> Result<Option<Value>, Report> {
         collect::sweep(&self.dirs);
         match container::find(&self.dirs, name) {
-            Ok(container) => Ok(Some(whole(&self.dirs, container))),
+            Ok(container) => {
+                let (id, image) = (container.record.id.clone(), container.record.image_id.clone());
+                let mut document = whole(&self.dirs, container);
+                if size {
+                    self.enter()?;
+                    let (own, all) = self.sizes(&id, &image)?;
+                    (document["SizeRw"], document["SizeRootFs"]) = (own.into(), all.into());
+                }
+                Ok(Some(document))
+            }
             Err(EngineError::NoSuchContainer(_)) => Ok(None),
             Err(error) => Err(engine_report(&error)),
         }
@@ -582,23 +620,32 @@ impl Engine for LocalEngine {
         collect::sweep(&self.dirs);
         let list = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
         let count = |status: Status| list.iter().filter(|c| c.state.status == status).count();
-        let uname = rustix::system::uname();
         let layout = corten_cgroup::Layout::detect().map_err(|error| engine_report(&error.into()))?;
-        Ok(json!({
+        let mut info = info::of_machine(&layout);
+        let images = self.store()?.images().map_err(|error| store_report(&error))?.len();
+        let ordinary = self.dirs.rootless.is_some();
+        let known = json!({
             "Containers": list.len(),
             "ContainersRunning": count(Status::Running),
             "ContainersPaused": 0,
             "ContainersStopped": list.len() - count(Status::Running),
+            "Images": images,
             "Driver": "overlay",
             "CgroupDriver": self.cgroup_manager.driver().to_string(),
-            "Rootless": self.dirs.rootless.is_some(),
-            "CgroupVersion": format!("{:?}", layout.kind).to_lowercase(),
-            "KernelVersion": uname.release().to_string_lossy(),
-            "OSType": "linux",
-            "Architecture": uname.machine().to_string_lossy(),
+            "Rootless": ordinary,
+            "SecurityOptions": [
+                "name=seccomp,profile=builtin",
+                if ordinary { "name=rootless" } else { "name=userns" },
+                "name=cgroupns",
+            ],
+            "DockerRootDir": self.dirs.root.display().to_string(),
             "CortenRootDir": self.dirs.root.display().to_string(),
             "ServerVersion": crate::VERSION,
-        }))
+        });
+        if let (Value::Object(info), Value::Object(known)) = (&mut info, known) {
+            info.extend(known);
+        }
+        Ok(info)
     }
 
     fn internal(&mut self, _args: Vec<OsString>) -> Result<u8, Report> {

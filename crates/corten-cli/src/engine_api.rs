@@ -242,6 +242,10 @@ pub struct ContainerSummary {
     /// How many of them are volumes.
     pub local_volumes: u32,
     pub networks: Vec<String>,
+    /// Where volumes and binds are in it.
+    pub targets: Vec<String>,
+    /// Ports that its image or user exposes, with the protocol.
+    pub exposed: Vec<(u16, String)>,
     pub size_rw_bytes: Option<u64>,
     pub size_root_bytes: Option<u64>,
 }

@@ -22,9 +22,23 @@ mod size;
 mod visit;
 mod write;
 
+use std::path::PathBuf;
+
+use crate::dirs::Dirs;
+use crate::error::EngineError;
+use crate::record::Record;
+
 pub use commit::{CommitOptions, Pause, commit};
 pub use copy::{Copied, CopyOptions, Local, Progress, copy_in, copy_out};
 
 pub use diff::{Change, ChangeKind, diff};
 pub use export::export;
 pub use size::size_of;
+
+/// The layers of a container's root below its own, the uppermost first.
+///
+/// # Errors
+/// The image cannot be read.
+pub fn layers(dirs: &Dirs, record: &Record) -> Result<Vec<PathBuf>, EngineError> {
+    visit::layers(dirs, record)
+}
