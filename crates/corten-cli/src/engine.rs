@@ -20,13 +20,13 @@ use corten_store::{
 };
 use serde_json::{Value, json};
 
-use crate::{document, document_parts, info};
 use crate::engine_api::{
-    Commit, ContainerState, ContainerSummary, Copied, Copy, CopyDirection, Engine, EngineOptions, ImageRemoval,
-    ImageSummary, Import, Load, Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, Update,
-    VolumeSummary,
+    Commit, ContainerState, ContainerSummary, Copied, Copy, CopyDirection, Engine, EngineOptions,
+    ImageRemoval, ImageSummary, Import, Load, Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome,
+    Update, VolumeSummary,
 };
 use crate::report::{ENGINE_FAILED, Kind, Report};
+use crate::{document, document_parts, info};
 
 /// The engine of this machine.
 #[derive(Debug)]
@@ -733,7 +733,8 @@ impl Engine for LocalEngine {
                     pruned.names.push(id);
                 }
                 // Started, or removed by somebody else, meanwhile.
-                Err(EngineError::Running(_) | EngineError::Starting(_) | EngineError::NoSuchContainer(_)) => {}
+                Err(EngineError::Running(_) | EngineError::Starting(_) | EngineError::NoSuchContainer(_)) => {
+                }
                 Err(error) => return Err(engine_report(&error)),
             }
         }
@@ -741,7 +742,8 @@ impl Engine for LocalEngine {
     }
 
     fn tag_image(&mut self, source: &str, target: &str) -> Result<(), Report> {
-        let target = target.parse().map_err(|error: corten_oci::ReferenceError| Report::user(error.to_string()))?;
+        let target =
+            target.parse().map_err(|error: corten_oci::ReferenceError| Report::user(error.to_string()))?;
         self.store()?.tag(source, &target).map_err(|error| store_report(&error))
     }
 }

@@ -332,10 +332,15 @@ fn records() {
         other => panic!("{args:?}: {other:?}"),
     };
     let update = updated(&["update", "-m", "64m", "--cpus", "1.5", "--restart", "on-failure:3", "web"]);
-    assert_eq!((update.resources.memory_bytes, update.resources.nano_cpus), (Some(64 << 20), Some(1_500_000_000)));
+    assert_eq!(
+        (update.resources.memory_bytes, update.resources.nano_cpus),
+        (Some(64 << 20), Some(1_500_000_000))
+    );
     assert!(update.restart.is_some() && update.resources.pids_limit.is_none());
     assert!(corten(&["update", "web"]).stderr.contains("one or more flags"));
-    assert!(corten(&["update", "--kernel-memory", "1g", "web"]).stderr.contains("--kernel-memory is refused"));
+    assert!(
+        corten(&["update", "--kernel-memory", "1g", "web"]).stderr.contains("--kernel-memory is refused")
+    );
     assert_eq!(corten(&["update", "-c", "2", "a", "b"]).stdout, "a\nb\n");
     let pruned = corten(&["container", "prune", "-f", "--filter", "until=1h"]);
     assert_eq!(pruned.stdout, "Deleted Containers:\njob\nfresh\n\nTotal reclaimed space: 3kB\n");

@@ -66,10 +66,14 @@ fn apply(record: &Record, change: &Resources) -> Result<(), EngineError> {
 fn merge(known: &Resources, new: &Resources) -> Result<(Resources, Resources), String> {
     let (mut whole, mut change) = (known.clone(), new.clone());
     if new.nano_cpus.is_some() && known.cpu_quota_us.is_some() && new.cpu_quota_us.is_none() {
-        return Err("Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set".into());
+        return Err(
+            "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set".into()
+        );
     }
     if new.nano_cpus.is_some() && known.cpu_period_us.is_some() && new.cpu_period_us.is_none() {
-        return Err("Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set".into());
+        return Err(
+            "Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set".into()
+        );
     }
     if known.nano_cpus.is_some() && new.nano_cpus.is_none() {
         let said = [("Quota", new.cpu_quota_us), ("Period", new.cpu_period_us)];

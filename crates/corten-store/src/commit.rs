@@ -67,7 +67,8 @@ impl Store {
         layers.push(Descriptor::new(MediaType::layer(unpacked.compression), digest, blob_size));
         let manifest = Manifest::new(config, layers);
         let descriptor = session.put_blob(MediaType::OCI_MANIFEST, &manifest.to_bytes())?;
-        let names: Vec<Reference> = new.reference.iter().map(|name| name.clone().with_default_tag()).collect();
+        let names: Vec<Reference> =
+            new.reference.iter().map(|name| name.clone().with_default_tag()).collect();
         let size_bytes = Some(size + unpacked.file_bytes);
         session.publish(&[NewImage { descriptor, id: Some(id.clone()), names, size_bytes }])?;
         self.resolve(&id.to_string(), None)

@@ -37,20 +37,32 @@ const CHANGE: &str = "echo new > /d/new; rm /d/one; echo more >> /d/two; rm -r /
 fn what_was_changed_is_in_the_image() {
     let host = need_host!();
     image(&host);
-    ended(&host, "c", "base", CHANGE);
+    ended(&host, "c1", "base", CHANGE);
     let diff = "A /d/hard\nA /d/new\nD /d/one\nC /d/sub\nC /d/two\nA /empty\nD /gone\nA /link\nC /o\nD /o/old\n\
                 A /o/young\nA /pipe\n";
-    assert_eq!(ok(&host, &["diff", "c"]), format!("C /d\n{diff}"));
+    assert_eq!(ok(&host, &["diff", "c1"]), format!("C /d\n{diff}"));
     let id = ok(
         &host,
-        &["commit", "-a", "me", "-m", "why", "-c", "ENV B=2", "-c", "CMD [\"cat\", \"/d/new\"]", "c", "made:1"],
+        &[
+            "commit",
+            "-a",
+            "me",
+            "-m",
+            "why",
+            "-c",
+            "ENV B=2",
+            "-c",
+            "CMD [\"cat\", \"/d/new\"]",
+            "c1",
+            "made:1",
+        ],
     );
     assert!(id.starts_with("sha256:"), "{id}");
     assert_eq!(ok(&host, &["run", "--rm", "made:1"]), "new\n");
     let script = "cd /d; ls; cat two; ls /o; ls -d /gone /d/one; stat -c '%u:%g %a %h' two new /empty sub; cat sub/three; \
                   readlink /link; stat -c %F /pipe; echo $A$B";
     let output = host.corten(&["run", "--rm", "made:1", "sh", "-c", script]);
-    let wanted = "hard\nnew\nsub\ntwo\nd/twomore\nyoung\n1000:1001 4755 1\n0:0 644 2\n0:0 700 2\n1000:0 755 2\n\
+    let wanted = "hard\nnew\nsub\ntwo\nd/twomore\nyoung\n1000:1001 4755 1\n0:0 644 2\n0:0 700 2\n1000:0 755 1\n\
                   d/sub/three/d\nfifo\n12\n";
     assert_eq!(text(&output.stdout), wanted, "{}", text(&output.stderr));
     let format = "{{.Author}} {{.Config.Labels.l}} {{len .RootFS.Layers}}";
@@ -77,42 +89,48 @@ fn one_that_runs_stands_still_and_goes_on() {
     let host = need_host!();
     image(&host);
     let script = "i=0; while true; do i=$((i+1)); echo $i > /a; echo $i > /b; done";
-    let id = ok(&host, &["run", "-d", "--name", "c", "base", "sh", "-c", script]);
+    let id = ok(&host, &["run", "-d", "--name", "c1", "base", "sh", "-c", script]);
     // Until both files are there.
-    while ok(&host, &["diff", "c"]).lines().count() < 2 {}
+    while ok(&host, &["diff", "c1"]).lines().count() < 2 {}
     for round in 0..5 {
         let name = format!("torn:{round}");
-        ok(&host, &["commit", "c", &name]);
+        ok(&host, &["commit", "c1", &name]);
         let both = ok(&host, &["run", "--rm", &name, "sh", "-c", "cat /a /b"]);
         let numbers: Vec<i64> = both.lines().map(|line| line.parse().unwrap_or(-1)).collect();
         // Of one moment: at most the one write between the two apart; one that is just being written is empty.
         assert!(numbers.len() < 2 || (numbers[0] - numbers[1]).abs() <= 1, "{numbers:?}");
     }
     assert!(!frozen(id.trim()));
-    let before = ok(&host, &["cp", "c:/a", "-"]);
-    while ok(&host, &["cp", "c:/a", "-"]) == before {}
+    let before = ok(&host, &["cp", "c1:/a", "-"]);
+    while ok(&host, &["cp", "c1:/a", "-"]) == before {}
     // Killed in the middle: it goes on all the same.
     let mut hits = 0;
     for nth in [1, 3, 6, 10] {
-        let output = traced(&host, &["commit", "c", "killed"], "openat", nth * 8, "signal=KILL");
+        let output = traced(&host, &["commit", "c1", "killed"], "openat", nth * 8, "signal=KILL");
         hits += usize::from(!output.status.success());
         thawed(id.trim());
     }
     assert!(hits > 0);
-    ok(&host, &["commit", "--pause=false", "c", "moving"]);
+    ok(&host, &["commit", "--pause=false", "c1", "moving"]);
 }
 
 fn freezer(id: &str) -> Option<std::path::PathBuf> {
     ["freezer/corten", "unified/corten", "corten"]
         .into_iter()
-        .flat_map(|dir| ["freezer.state", "cgroup.events"].map(|file| Path::new("/sys/fs/cgroup").join(dir).join(id).join(file)))
+        .flat_map(|dir| {
+            ["freezer.state", "cgroup.events"]
+                .map(|file| Path::new("/sys/fs/cgroup").join(dir).join(id).join(file))
+        })
         .find(|path| path.exists())
 }
 
 fn frozen(id: &str) -> bool {
     let events: Vec<String> = ["freezer/corten", "unified/corten", "corten"]
         .into_iter()
-        .flat_map(|dir| ["freezer.state", "cgroup.events"].map(|file| Path::new("/sys/fs/cgroup").join(dir).join(id).join(file)))
+        .flat_map(|dir| {
+            ["freezer.state", "cgroup.events"]
+                .map(|file| Path::new("/sys/fs/cgroup").join(dir).join(id).join(file))
+        })
         .filter_map(|path| std::fs::read_to_string(path).ok())
         .collect();
     assert!(freezer(id).is_some());
@@ -145,14 +163,14 @@ fn absent_or_whole(fault: &str, calls: &[&str], least: usize) {
         return;
     }
     image(&host);
-    ended(&host, "c", "base", CHANGE);
+    ended(&host, "c1", "base", CHANGE);
     let mut hits = 0;
     let names = |path: &str| -> usize { std::fs::read_dir(host.path(path)).map_or(0, Iterator::count) };
     for call in calls {
         // Until the call is not made that often any more, in steps that end.
         for step in 0..7 {
             let nth = 1 + step * step;
-            let output = traced(&host, &["commit", "c", "made"], call, nth, fault);
+            let output = traced(&host, &["commit", "c1", "made"], call, nth, fault);
             let when = format!("{fault} at {call} {nth}: {}", text(&output.stderr));
             assert!(!text(&output.stderr).contains("panicked"), "{when}");
             let listed = ok(&host, &["images", "--format", "{{.Repository}}"]);
@@ -163,7 +181,7 @@ fn absent_or_whole(fault: &str, calls: &[&str], least: usize) {
                 assert!(!output.status.success(), "{when}");
             }
             // The next change collects what was left.
-            ok(&host, &["commit", "c", "next"]);
+            ok(&host, &["commit", "c1", "next"]);
             ok(&host, &["rmi", "next"]);
             assert_eq!(names("root/tmp"), 0, "{when}");
             assert_eq!((names("root/layers"), names("run")), (2, 2), "{when}");
@@ -175,13 +193,17 @@ fn absent_or_whole(fault: &str, calls: &[&str], least: usize) {
     }
     eprintln!("{hits} faults happened");
     assert!(hits >= least, "{hits}");
-    ok(&host, &["rm", "c"]);
+    ok(&host, &["rm", "c1"]);
     host.assert_clean(&[]);
 }
 
 #[test]
 fn killed_it_is_absent_or_whole() {
-    absent_or_whole("signal=KILL", &["mkdirat", "renameat", "syncfs", "fsync", "write", "openat", "mknodat", "unlinkat"], 12);
+    absent_or_whole(
+        "signal=KILL",
+        &["mkdirat", "renameat", "syncfs", "fsync", "write", "openat", "mknodat", "unlinkat"],
+        12,
+    );
 }
 
 #[test]
@@ -198,14 +220,14 @@ fn what_no_image_can_have_is_refused() {
         let err = text(&output.stderr);
         assert!(!output.status.success() && err.contains(why), "{args:?}: {err}");
     };
-    ended(&host, "w", "base", "touch /d/.wh.two");
-    refused(&["commit", "w"], ".wh.");
+    ended(&host, "w1", "base", "touch /d/.wh.two");
+    refused(&["commit", "w1"], ".wh.");
     refused(&["commit", "nobody"], "No such container");
-    refused(&["commit", "w", "UPPER"], "must be lower");
-    refused(&["commit", "-c", "RUN x", "w"], "RUN cannot be used here");
-    ok(&host, &["run", "--name", "h", "host", "true"]);
+    refused(&["commit", "w1", "UPPER"], "must be lower");
+    refused(&["commit", "-c", "RUN x", "w1"], "RUN cannot be used here");
+    ok(&host, &["run", "--name", "h1", "host", "true"]);
     for command in ["commit", "diff"] {
-        refused(&[command, "h"], "image host");
+        refused(&[command, "h1"], "image host");
     }
     assert_eq!(std::fs::read_dir(host.path("root/tmp")).map_or(0, Iterator::count), 0);
 }

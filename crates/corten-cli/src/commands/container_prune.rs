@@ -28,7 +28,8 @@ impl Subcommand for Args {
         let until = match filters.last("until") {
             None => None,
             Some(text) => Some(
-                moment(text, cx.now_s).ok_or_else(|| Report::user(format!("invalid filter 'until={text}'")))?,
+                moment(text, cx.now_s)
+                    .ok_or_else(|| Report::user(format!("invalid filter 'until={text}'")))?,
             ),
         };
         if !self.force {

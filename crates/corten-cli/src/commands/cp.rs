@@ -30,7 +30,8 @@ const INTERVAL: Duration = Duration::from_millis(200);
 impl Subcommand for Args {
     const NAME: &'static str = "cp";
     const ABOUT: &'static str = "Copy files/folders between a container and the local filesystem";
-    const USAGE: &'static str = "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tcorten cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH";
+    const USAGE: &'static str =
+        "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tcorten cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH";
     const ALIASES: &'static [&'static str] = &["corten container cp", "corten cp"];
     const ARGUMENTS: RangeInclusive<usize> = 2..=2;
     const AFTER_HELP: &'static str = "Use '-' as the source to read a tar archive from stdin and extract it to a \
@@ -85,7 +86,11 @@ impl Subcommand for Args {
         }
         let copied = copied?;
         if copied.devices_left > 0 {
-            writeln!(cx.stderr, "corten: {} device nodes were left out; -a makes them, for root", copied.devices_left)?;
+            writeln!(
+                cx.stderr,
+                "corten: {} device nodes were left out; -a makes them, for root",
+                copied.devices_left
+            )?;
         }
         if !quiet {
             let to = match direction {

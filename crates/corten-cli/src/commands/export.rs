@@ -52,9 +52,10 @@ impl Subcommand for Args {
             .open(&beside)
             .map_err(|error| failed("create", error))?;
         let copy = file.as_fd().try_clone_to_owned().map_err(|error| failed("open", error))?;
-        let done = cx.engine()?.export(&args[0], copy).and_then(|()| {
-            std::fs::rename(&beside, &path).map_err(|error| failed("rename", error))
-        });
+        let done = cx
+            .engine()?
+            .export(&args[0], copy)
+            .and_then(|()| std::fs::rename(&beside, &path).map_err(|error| failed("rename", error)));
         if done.is_err() {
             // The failure itself is what is reported.
             let _left = std::fs::remove_file(&beside);

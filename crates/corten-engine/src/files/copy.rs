@@ -175,8 +175,7 @@ pub fn copy_in(
             let visit = Visit::begin(dirs, name, Sight::Everything, &[], |tree| {
                 let to = tree.destination(path)?;
                 if to.existing != Some(true) {
-                    let message =
-                        format!("destination \"{name}:{}\" must be a directory", path.display());
+                    let message = format!("destination \"{name}:{}\" must be a directory", path.display());
                     return Err(EngineError::Failed { message, code: 1 });
                 }
                 let mut writer = Writer::new(tree, &to, 0, Vec::new(), Owner::Kept);
@@ -232,7 +231,13 @@ pub fn copy_in(
     }
 }
 
-fn send(host: &Tree, found: &Found, name: &[u8], from: &Path, out: &mut Counted<'_>) -> Result<(), EngineError> {
+fn send(
+    host: &Tree,
+    found: &Found,
+    name: &[u8],
+    from: &Path,
+    out: &mut Counted<'_>,
+) -> Result<(), EngineError> {
     let mut packer = Packer::new(host, out, "pipe");
     packer.add(found, name, from)?;
     packer.finish().map(drop)

@@ -61,7 +61,10 @@ pub fn diff(dirs: &Dirs, name: &str) -> Result<Vec<Change>, EngineError> {
 pub(super) fn refuse_host(record: &crate::record::Record) -> Result<(), EngineError> {
     if record.config.image == "host" {
         let what = format!("the changes of container {}", record.name);
-        return Err(EngineError::refused(what, "those of the image host are thrown away: it has no layer of its own"));
+        return Err(EngineError::refused(
+            what,
+            "those of the image host are thrown away: it has no layer of its own",
+        ));
     }
     Ok(())
 }

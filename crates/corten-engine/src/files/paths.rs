@@ -50,7 +50,8 @@ impl Tree {
 
     pub(super) fn of_host() -> Result<Self, EngineError> {
         let open = |path: &str, flags: OFlags| {
-            rustix::fs::open(path, flags | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at("open", path)
+            rustix::fs::open(path, flags | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .at("open", path)
         };
         let (root, own) = (open("/", OFlags::PATH)?, open("/proc/thread-self/fd", OFlags::RDONLY)?);
         Ok(Self { root, own, resolve: ResolveFlags::empty(), enclosed: false })
@@ -151,7 +152,11 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
 /// Whether a path says that it is a directory.
 pub(super) fn asserts_directory(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
-    bytes.ends_with(b"/") || bytes.ends_with(b"/.") || bytes.ends_with(b"/..") || bytes == b"." || bytes == b".."
+    bytes.ends_with(b"/")
+        || bytes.ends_with(b"/.")
+        || bytes.ends_with(b"/..")
+        || bytes == b"."
+        || bytes == b".."
 }
 
 /// The name under which a source is copied; `None` for its content (`/.`) and for the root.

@@ -148,7 +148,13 @@ impl<'a, W: Write> Packer<'a, W> {
         Ok(())
     }
 
-    fn directory(&mut self, fd: &OwnedFd, mut entry: Entry, shown: &Path, depth: usize) -> Result<(), EngineError> {
+    fn directory(
+        &mut self,
+        fd: &OwnedFd,
+        mut entry: Entry,
+        shown: &Path,
+        depth: usize,
+    ) -> Result<(), EngineError> {
         if depth > MAX_DEPTH {
             let what = format!("copying {}", shown.display());
             return Err(EngineError::refused(what, format!("it is more than {MAX_DEPTH} directories deep")));
@@ -163,7 +169,13 @@ impl<'a, W: Write> Packer<'a, W> {
         self.content(&dir, &[&entry.path[..], b"/"].concat(), shown, depth)
     }
 
-    fn content(&mut self, dir: &OwnedFd, prefix: &[u8], shown: &Path, depth: usize) -> Result<(), EngineError> {
+    fn content(
+        &mut self,
+        dir: &OwnedFd,
+        prefix: &[u8],
+        shown: &Path,
+        depth: usize,
+    ) -> Result<(), EngineError> {
         for name in names(dir, shown)? {
             let shown = shown.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
             if self.layer && name.as_bytes().starts_with(b".wh.") {

@@ -138,7 +138,10 @@ fn way(dirs: &Dirs, name: &str, sight: Sight) -> Result<Found, EngineError> {
         let record = &container.record;
         if record.config.image == "host" {
             let what = format!("the files of container {}, which does not run,", record.name);
-            return Err(EngineError::refused(what, "it is one of the image host, which is there while it runs"));
+            return Err(EngineError::refused(
+                what,
+                "it is one of the image host, which is there while it runs",
+            ));
         }
         let binds = if sight == Sight::Everything { binds(dirs, &record.config) } else { Vec::new() };
         let userxattr = dirs.rootless.is_some();
@@ -232,8 +235,9 @@ fn enter(way: Way, sight: Sight) -> Result<Tree, EngineError> {
         Way::Stopped { scene, at, mut dirs } => {
             dirs.enter()?;
             let own = opened("/proc/thread-self/fd", OFlags::RDONLY | OFlags::DIRECTORY)?;
-            let root = stage(&scene, &at).map_err(|call| {
-                corten_runtime::StartError::Operation { operation: "a stopped container's files".to_owned(), call }
+            let root = stage(&scene, &at).map_err(|call| corten_runtime::StartError::Operation {
+                operation: "a stopped container's files".to_owned(),
+                call,
             })?;
             rustix::process::fchdir(&root).at("fchdir", &at)?;
             rustix::process::chroot(".").at("chroot", &at)?;

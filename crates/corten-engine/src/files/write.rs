@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use corten_store::tar::{Decoder, Entry, EntryKind, Event, TarError};
 use corten_sys::open::openat2;
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat,
-    fchmod, fchown, fstat, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat,
-    unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat,
+    chownat, fchmod, fchown, fstat, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat, statat,
+    symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -151,7 +151,8 @@ impl<'a> Writer<'a> {
             let dir = match self.resolve(parent) {
                 Err(Errno::NOENT) => {
                     for depth in 1..=parent.len() {
-                        let above = self.resolve(&parent[..depth - 1]).at("openat2", shown(&parent[..depth - 1]))?;
+                        let above =
+                            self.resolve(&parent[..depth - 1]).at("openat2", shown(&parent[..depth - 1]))?;
                         match mkdirat(&above, parent[depth - 1].as_slice(), Mode::from_raw_mode(0o755)) {
                             Ok(()) | Err(Errno::EXIST) => {}
                             Err(errno) => return Err(errno).at("mkdirat", shown(&parent[..depth])),
@@ -245,7 +246,8 @@ impl<'a> Writer<'a> {
             // By a descriptor of the very node: at its name there may be a link by now.
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let node = openat(dir, name, flags, Mode::empty()).at("openat", &path)?;
-            let is_link = FileType::from_raw_mode(fstat(&node).at("fstat", &path)?.st_mode) == FileType::Symlink;
+            let is_link =
+                FileType::from_raw_mode(fstat(&node).at("fstat", &path)?.st_mode) == FileType::Symlink;
             if !is_link {
                 self.tree.chmod(&node, Mode::from_raw_mode(entry.mode)).at("fchmodat", &path)?;
             }
@@ -383,7 +385,8 @@ fn create_file(dir: &OwnedFd, name: &[u8], path: &std::path::Path) -> Result<Own
     match unlinkat(dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => create().at("openat", path),
         Err(Errno::BUSY) => {
-            let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let flags =
+                OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
             let there = openat(dir, name, flags, Mode::empty()).at("openat", path)?;
             let mode = fstat(&there).at("fstat", path)?.st_mode;
             if FileType::from_raw_mode(mode) != FileType::RegularFile {

@@ -37,7 +37,8 @@ pub struct Scene {
 pub fn stage(scene: &Scene, at: &Path) -> Result<OwnedFd, CallError> {
     unshare(CLONE_NEWNS).call(|| "unshare(CLONE_NEWNS)")?;
     let private = u64::from((MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).bits());
-    corten_sys::mount::mount(c"none", c"/", None, private, None).call(|| "mount(\"/\", MS_REC|MS_PRIVATE)")?;
+    corten_sys::mount::mount(c"none", c"/", None, private, None)
+        .call(|| "mount(\"/\", MS_REC|MS_PRIVATE)")?;
     let text = |path: &Path| {
         path_string(path).ok_or_else(|| CallError::new(format!("mount({path:?})"), Errno::INVAL))
     };
