@@ -47,7 +47,7 @@ fn ps() {
     }
     let json = corten(&["ps", "--format", "json"]).stdout;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json.as_object().unwrap().len(), 14);
+    assert_eq!(json.as_object().unwrap().len(), 15);
     assert_eq!(json["Labels"], "com.example.team-name=a");
     let got = corten(&["ps", "--format", "{{.Nope"]);
     assert_eq!(
