@@ -657,7 +657,10 @@ fn files_go_in_and_out_and_become_images() {
             let flags = "ls /etc; cat /x /in; stat -c %u /d/f";
             let seen = ok(&["run", "--rm", "made", "sh", "-c", flags]);
             let owner = if ids.many() { 1000 } else { 0 };
-            assert!(!seen.contains("group") && seen.ends_with(&format!("x\nfrom home{owner}\n")), "{ids:?}: {seen}");
+            assert!(
+                !seen.contains("group") && seen.ends_with(&format!("x\nfrom home{owner}\n")),
+                "{ids:?}: {seen}"
+            );
             ok(&["rmi", "made"]);
             if state == "running" {
                 let pid: i32 = user.pid("runs").parse().unwrap();

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::command::Subcommand;
@@ -49,6 +50,7 @@ impl Subcommand for Args {
         let file = File::options()
             .write(true)
             .create_new(true)
+            .mode(0o600)
             .open(&beside)
             .map_err(|error| failed("create", error))?;
         let copy = file.as_fd().try_clone_to_owned().map_err(|error| failed("open", error))?;

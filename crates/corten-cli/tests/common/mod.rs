@@ -35,7 +35,7 @@ pub enum Call {
     Export(String),
     Commit(Commit),
     Rename(String, String),
-    Update(String, Update),
+    Update(String, Box<Update>),
     Tag(String, String),
 }
 
@@ -201,7 +201,7 @@ impl Engine for Fake {
     }
 
     fn update_container(&mut self, name: &str, update: &Update) -> Result<(), Report> {
-        self.0.borrow_mut().push(Call::Update(name.into(), update.clone()));
+        self.0.borrow_mut().push(Call::Update(name.into(), Box::new(update.clone())));
         Ok(())
     }
 

@@ -23,7 +23,6 @@ use crate::config::MountSource;
 use crate::container;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
-use crate::hold::Hold;
 use crate::record::Record;
 
 /// Whether the container stands still meanwhile.
@@ -62,7 +61,7 @@ pub fn commit(dirs: &mut Dirs, name: &str, options: &CommitOptions) -> Result<St
     let record = &container.record;
     refuse_host(record)?;
     // One that does not run must not start or go meanwhile.
-    let hold = if container.state.is_alive() { None } else { Some(Hold::take(dirs, &record.id)?) };
+    let hold = if container.state.is_alive() { None } else { super::visit::hold_stopped(dirs, &record.id)? };
     let still = if hold.is_none() { freeze(record, options.pause)? } else { None };
     dirs.enter()?;
     let done = make(dirs, &container::find(dirs, &record.id)?.record, options, still);

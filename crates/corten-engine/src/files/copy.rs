@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use corten_store::tar::{Decoder, EntryKind, Event};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -76,7 +77,7 @@ pub fn copy_out(
             let visit = Visit::begin(dirs, name, Sight::Everything, &[], |tree| {
                 pack(tree, name, path, options.follow, File::from(fd))
             })?;
-            return visit.end().map(|()| Copied::default());
+            return visit.end().map(|devices_left| Copied { bytes: 0, devices_left });
         }
         Local::Path(to) => to,
     };
@@ -88,68 +89,73 @@ pub fn copy_out(
         pack(tree, name, path, options.follow, File::from(write))
     })?;
     let mut input = File::from(read);
-    let mut buffer = vec![0; BUFFER];
     let mut copied = Copied::default();
-    // The first member tells what the source is.
-    let mut count = input.read(&mut buffer).at("read", "pipe")?;
-    let written = if count == 0 {
-        Ok(())
-    } else {
-        // 156: the type flag; a header is a pipe's write or less only at the very start of a pax header.
-        while count < 512 {
-            match input.read(&mut buffer[count..]).at("read", "pipe")? {
-                0 => break,
-                more => count += more,
-            }
-        }
-        let is_dir = first_is_directory(&buffer[..count]);
+    let written = head(&mut input).and_then(|(mut bytes, is_dir)| {
+        let Some(is_dir) = is_dir else { return Ok(()) };
         let owner = if options.archive { Owner::Kept } else { Owner::Writer };
         let wanted = base(path);
-        let prefix = destination.prefix(wanted.as_deref(), is_dir, asserts_directory(&to));
-        prefix.and_then(|prefix| {
-            let mut writer = Writer::new(&host, &destination, usize::from(wanted.is_some()), prefix, owner);
-            while count > 0 {
-                writer.take(&buffer[..count])?;
-                copied.bytes += count as u64;
-                progress(copied.bytes);
-                count = match input.read(&mut buffer) {
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                    other => other.at("read", "pipe")?,
-                };
-            }
-            copied.devices_left = writer.finish()?.devices;
-            Ok(())
-        })
-    };
+        let prefix = destination.prefix(wanted.as_deref(), is_dir, asserts_directory(&to))?;
+        let mut writer = Writer::new(&host, &destination, usize::from(wanted.is_some()), prefix, owner);
+        while !bytes.is_empty() {
+            writer.take(&bytes)?;
+            copied.bytes += bytes.len() as u64;
+            progress(copied.bytes);
+            bytes.resize(BUFFER, 0);
+            let count = read_some(&mut input, &mut bytes)?;
+            bytes.truncate(count);
+        }
+        copied.devices_left = writer.finish()?.devices;
+        Ok(())
+    });
     // With its pipe gone the visitor ends.
     drop(input);
     match (written, visit.end()) {
         // What failed first is the reason; a visitor that failed is why the tar ended too early.
-        (Ok(()), ended) => ended.map(|()| copied),
+        (Ok(()), ended) => ended.map(|_| copied),
         (Err(error), Err(EngineError::Failed { message, .. })) if message.contains("EPIPE") => Err(error),
         (Err(_), Err(inside)) => Err(inside),
-        (Err(error), Ok(())) => Err(error),
+        (Err(error), Ok(_)) => Err(error),
     }
 }
 
-/// The kind of the first member, behind its extended header if it has one.
-fn first_is_directory(bytes: &[u8]) -> bool {
-    let mut decoder = corten_store::tar::Decoder::new();
-    let mut bytes = bytes;
-    matches!(
-        decoder.next(&mut bytes),
-        Ok(Some(corten_store::tar::Event::Entry(entry))) if entry.kind == corten_store::tar::EntryKind::Directory
-    )
+fn read_some(input: &mut File, buffer: &mut [u8]) -> Result<usize, EngineError> {
+    loop {
+        match input.read(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            other => return other.at("read", "pipe"),
+        }
+    }
 }
 
-fn pack(tree: &Tree, name: &str, path: &Path, follow: bool, out: File) -> Result<(), EngineError> {
+/// The beginning of a tar, and whether its first member, which is the source itself, is a directory; `None`
+/// if the tar ends before.
+fn head(input: &mut File) -> Result<(Vec<u8>, Option<bool>), EngineError> {
+    let mut bytes = Vec::new();
+    let mut decoder = Decoder::new();
+    loop {
+        let start = bytes.len();
+        bytes.resize(start + BUFFER, 0);
+        let count = read_some(input, &mut bytes[start..])?;
+        bytes.truncate(start + count);
+        if count == 0 {
+            return Ok((bytes, None));
+        }
+        let mut fresh = &bytes[start..];
+        // What is wrong with it is what the writer says.
+        if let Ok(Some(Event::Entry(entry))) = decoder.next(&mut fresh) {
+            return Ok((bytes, Some(entry.kind == EntryKind::Directory)));
+        }
+    }
+}
+
+fn pack(tree: &Tree, name: &str, path: &Path, follow: bool, out: File) -> Result<u64, EngineError> {
     let found = match tree.find(path, follow) {
         Err(Errno::NOENT) => return Err(not_found(name, path)),
         other => other.at("openat2", path)?,
     };
     let mut packer = Packer::new(tree, out, "pipe");
     packer.add(&found, &base(path).unwrap_or_else(|| b".".to_vec()), path)?;
-    packer.finish().map(drop)
+    packer.finish().map(|_| 0)
 }
 
 /// Docker's words.
@@ -180,9 +186,9 @@ pub fn copy_in(
                 }
                 let mut writer = Writer::new(tree, &to, 0, Vec::new(), Owner::Kept);
                 corten_store::tar::plain(File::from(fd), |bytes| writer.take(bytes))?;
-                writer.finish().map(drop)
+                writer.finish().map(|left| left.devices)
             })?;
-            return visit.end().map(|()| Copied::default());
+            return visit.end().map(|devices_left| Copied { bytes: 0, devices_left });
         }
         Local::Path(from) => from,
     };
@@ -210,21 +216,19 @@ pub fn copy_in(
         let mut writer = Writer::new(tree, &to, strip, prefix, owner);
         let (mut input, mut buffer) = (File::from(read), vec![0; BUFFER]);
         loop {
-            match input.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => writer.take(&buffer[..count])?,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).at("read", "pipe"),
+            match read_some(&mut input, &mut buffer)? {
+                0 => break,
+                count => writer.take(&buffer[..count])?,
             }
         }
-        writer.finish().map(drop)
+        writer.finish().map(|left| left.devices)
     })?;
     let mut counted = Counted { out: File::from(write), bytes: 0, progress };
     let sent = send(&host, &found, &wanted.unwrap_or_else(|| b".".to_vec()), &from, &mut counted);
     let bytes = counted.bytes;
     drop(counted);
     match (sent, visit.end()) {
-        (Ok(()), ended) => ended.map(|()| Copied { bytes, devices_left: 0 }),
+        (Ok(()), ended) => ended.map(|devices_left| Copied { bytes, devices_left }),
         // The visitor closed the pipe: it has the reason.
         (Err(EngineError::Call { errno: Errno::PIPE, .. }), Err(inside)) => Err(inside),
         (Err(error), _) => Err(error),

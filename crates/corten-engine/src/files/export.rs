@@ -22,7 +22,7 @@ pub fn export(dirs: &Dirs, name: &str, to: OwnedFd) -> Result<(), EngineError> {
         let fd = openat(tree.root(), ".", flags, Mode::empty()).at("openat", "/")?;
         let mut packer = Packer::new(tree, File::from(to), "the archive");
         packer.add_content(&Found { fd, kind: FileType::Directory }, Path::new("/"))?;
-        packer.finish().map(drop)
+        packer.finish().map(|_| 0)
     })?;
-    visit.end()
+    visit.end().map(drop)
 }

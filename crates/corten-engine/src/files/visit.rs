@@ -56,17 +56,18 @@ pub(super) struct Visit {
 /// Where the child goes.
 enum Way {
     Running { user: Option<OwnedFd>, mounts: OwnedFd, _pidfd: OwnedFd },
-    Stopped { scene: Scene, at: PathBuf, dirs: Dirs },
+    Stopped(Box<(Scene, PathBuf, Dirs)>),
 }
 
 impl Visit {
-    /// Begins one. `act` runs in the child, which has closed its copies of `ours`.
+    /// Begins one. `act` runs in the child, which has closed its copies of `ours`; what it counts is the result
+    /// of the visit.
     pub(super) fn begin(
         dirs: &Dirs,
         name: &str,
         sight: Sight,
         ours: &[BorrowedFd<'_>],
-        act: impl FnOnce(&Tree) -> Result<(), EngineError>,
+        act: impl FnOnce(&Tree) -> Result<u64, EngineError>,
     ) -> Result<Self, EngineError> {
         let (way, stopped) = way(dirs, name, sight)?;
         let (failure, told) = pipe_with(PipeFlags::CLOEXEC).at("pipe", "visit")?;
@@ -84,9 +85,12 @@ impl Visit {
                 act(&tree)
             });
             match done {
-                Ok(()) => 0,
+                // Nobody to be told is as good.
+                Ok(count) => {
+                    let _gone = rustix::io::write(&told, count.to_string().as_bytes());
+                    0
+                }
                 Err(error) => {
-                    // Nobody to be told is as good.
                     let _gone = rustix::io::write(&told, error.to_string().as_bytes());
                     1
                 }
@@ -97,8 +101,8 @@ impl Visit {
         Ok(Self { child, failure: failure.into(), stopped })
     }
 
-    /// Waits for its end; what failed in it is the result.
-    pub(super) fn end(self) -> Result<(), EngineError> {
+    /// Waits for its end; what it counted, or what failed in it.
+    pub(super) fn end(self) -> Result<u64, EngineError> {
         let mut message = String::new();
         self.failure.take(MAX_MESSAGE).read_to_string(&mut message).at("read", "visit")?;
         let exit = corten_sys::wait::wait_pidfd(self.child.pidfd.as_fd()).at("waitid", "visit")?;
@@ -107,7 +111,7 @@ impl Visit {
             drop(hold);
         }
         match exit {
-            corten_sys::wait::Exit::Code(0) => Ok(()),
+            corten_sys::wait::Exit::Code(0) => Ok(message.parse().unwrap_or(0)),
             _ if message.is_empty() => {
                 let message = format!("the process in the container ended with {}", exit.shell_code());
                 Err(EngineError::Failed { message, code: 1 })
@@ -129,12 +133,9 @@ fn way(dirs: &Dirs, name: &str, sight: Sight) -> Result<Found, EngineError> {
             continue;
         }
         let id = container.record.id.clone();
-        let hold = Hold::take(dirs, &id)?;
-        // Whoever held it may have started or removed it.
+        let Some(hold) = hold_stopped(dirs, &id)? else { continue };
+        // Whoever held it may have changed it.
         let container = container::find(dirs, &id)?;
-        if container.state.is_alive() {
-            continue;
-        }
         let record = &container.record;
         if record.config.image == "host" {
             let what = format!("the files of container {}, which does not run,", record.name);
@@ -147,8 +148,23 @@ fn way(dirs: &Dirs, name: &str, sight: Sight) -> Result<Found, EngineError> {
         let userxattr = dirs.rootless.is_some();
         let layers = layers(dirs, record)?;
         let scene = Scene { layers, writable: dirs.container(&id), userxattr, binds };
-        let way = Way::Stopped { scene, at: dirs.live(&id), dirs: dirs.clone() };
+        let way = Way::Stopped(Box::new((scene, dirs.live(&id), dirs.clone())));
         return Ok((way, Some((dirs.clone(), id, hold))));
+    }
+}
+
+/// The lock of a container that does not run; `None` if it does by now.
+pub(super) fn hold_stopped(dirs: &Dirs, id: &str) -> Result<Option<Hold>, EngineError> {
+    // Two things are waited for that no one call tells of: that its holder goes, or that it starts it.
+    const AGAIN: std::time::Duration = std::time::Duration::from_millis(5);
+    loop {
+        if let Some(hold) = Hold::try_take(dirs, id)? {
+            return Ok((!container::find(dirs, id)?.state.is_alive()).then_some(hold));
+        }
+        if container::find(dirs, id)?.state.is_alive() {
+            return Ok(None);
+        }
+        std::thread::sleep(AGAIN);
     }
 }
 
@@ -232,7 +248,8 @@ fn enter(way: Way, sight: Sight) -> Result<Tree, EngineError> {
             };
             Ok(Tree::of_container(root, own))
         }
-        Way::Stopped { scene, at, mut dirs } => {
+        Way::Stopped(stopped) => {
+            let (scene, at, mut dirs) = *stopped;
             dirs.enter()?;
             let own = opened("/proc/thread-self/fd", OFlags::RDONLY | OFlags::DIRECTORY)?;
             let root = stage(&scene, &at).map_err(|call| corten_runtime::StartError::Operation {

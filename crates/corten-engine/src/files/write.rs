@@ -147,7 +147,7 @@ impl<'a> Writer<'a> {
     /// The directory that something goes into, made where it is missing.
     fn parent(&mut self, place: &[Vec<u8>]) -> Result<&OwnedFd, EngineError> {
         let parent = &place[..place.len() - 1];
-        if !self.last.as_ref().is_some_and(|(known, _)| known == parent) {
+        if self.last.as_ref().is_none_or(|(known, _)| known != parent) {
             let dir = match self.resolve(parent) {
                 Err(Errno::NOENT) => {
                     for depth in 1..=parent.len() {
