@@ -153,7 +153,7 @@ impl Layout {
     }
 
     /// Which world limits are in.
-    pub(crate) fn limits_version(&self) -> Version {
+    pub fn limits_version(&self) -> Version {
         if self.kind == Kind::V2 { Version::V2 } else { Version::V1 }
     }
 

@@ -5,27 +5,32 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use corten_cgroup::{Driver, Systemd};
 use corten_engine::config::{CgroupManager, Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::doctor::{self, Verdict};
 use corten_engine::exec::ExecConfig;
+use corten_engine::files::{self, ChangeKind, CommitOptions, CopyOptions, Local, Pause};
 use corten_engine::record::Status;
 use corten_engine::volume::{self, Pruned, Volume};
-use corten_engine::{DetachKeys, Dirs, EngineError, Rootless, collect, exec, explain, run, start};
+use corten_engine::{
+    DetachKeys, Dirs, EngineError, Rootless, collect, exec, explain, rename, run, start, update,
+};
 use corten_store::{
     ImportOptions, InUse, InUseError, LoadOptions, RemoveOptions, Removed, Store, StoreError, User,
 };
 use serde_json::{Value, json};
 
-use crate::document;
 use crate::engine_api::{
-    Attach, ContainerState, ContainerSummary, Control, Controlled, Doctor, DoctorFinding, Engine,
-    EngineOptions, ImageRemoval, ImageSummary, Import, Load, Loaded, RemoveContainer, RemoveImage,
-    RunOptions, RunOutcome, VolumeSummary,
+    Attach, Commit, ContainerState, ContainerSummary, Control, Controlled, Copied, Copy, CopyDirection,
+    Doctor, DoctorFinding, Engine, EngineOptions, ImageRemoval, ImageSummary, Import, Load, Loaded,
+    RemoveContainer, RemoveImage, RunOptions, RunOutcome, Update, VolumeSummary,
 };
 use crate::report::{ENGINE_FAILED, Kind, Report};
+use crate::{document, document_parts, info};
 
 /// The engine of this machine.
 #[derive(Debug)]
@@ -69,6 +74,18 @@ impl LocalEngine {
 
     fn store(&self) -> Result<Store, Report> {
         Store::open(&self.dirs.root).map_err(|error| store_report(&error))
+    }
+
+    /// Bytes that a container wrote, and those with its image's.
+    fn sizes(&self, id: &str, image: &str) -> Result<(u64, u64), Report> {
+        let own = files::size_of(&self.dirs, id);
+        let image = match self.store()?.resolve(image, None) {
+            Ok(image) => image.size_bytes.unwrap_or(0),
+            // `host`, or one that was taken away by force.
+            Err(StoreError::NotFound(_)) => 0,
+            Err(error) => return Err(store_report(&error)),
+        };
+        Ok((own, own + image))
     }
 
     fn not_there(what: &str) -> Report {
@@ -199,6 +216,13 @@ fn summary(container: Container) -> ContainerSummary {
         created_s: seconds(record.created_ns),
         local_volumes,
         networks: vec![document::network(&record.config)],
+        targets: document_parts::targets(&record.config),
+        exposed: record
+            .config
+            .exposed_ports
+            .iter()
+            .map(|port| (port.port, port.protocol.as_str().to_owned()))
+            .collect(),
         labels: record.config.labels,
         mounts,
         ..ContainerSummary::default()
@@ -288,11 +312,16 @@ fn whole(dirs: &Dirs, container: Container) -> Value {
             "Cgroup": record.cgroup,
         },
     });
-    for (part, more) in [("HostConfig", document::host_config(config)), ("Config", document::config(config))]
-    {
+    let more =
+        [document_parts::host_config(config), document::host_config(config)].map(|more| ("HostConfig", more));
+    for (part, more) in more.into_iter().chain([("Config", document::config(config))]) {
         if let Some(Value::Object(known)) = document.get_mut(part) {
             known.extend(more);
         }
+    }
+    let lowers = files::layers(dirs, &record).unwrap_or_default();
+    if let Value::Object(known) = &mut document {
+        known.extend(document_parts::top(dirs, &record, &lowers, state.status == Status::Running));
     }
     document
 }
@@ -415,12 +444,17 @@ impl Engine for LocalEngine {
     }
 
     fn containers(&mut self, size: bool) -> Result<Vec<ContainerSummary>, Report> {
-        if size {
-            return Err(Self::not_there("--size"));
-        }
         collect::sweep(&self.dirs);
         let list = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
-        Ok(list.into_iter().map(summary).collect())
+        let mut rows: Vec<ContainerSummary> = list.into_iter().map(summary).collect();
+        if size {
+            self.enter()?;
+            for row in &mut rows {
+                let (own, all) = self.sizes(&row.id, &row.image_id)?;
+                (row.size_rw_bytes, row.size_root_bytes) = (Some(own), Some(all));
+            }
+        }
+        Ok(rows)
     }
 
     fn remove_container(&mut self, name: &str, options: RemoveContainer) -> Result<(), Report> {
@@ -556,10 +590,19 @@ impl Engine for LocalEngine {
         Ok(lines)
     }
 
-    fn inspect_container(&mut self, name: &str, _size: bool) -> Result<Option<Value>, Report> {
+    fn inspect_container(&mut self, name: &str, size: bool) -> Result<Option<Value>, Report> {
         collect::sweep(&self.dirs);
         match container::find(&self.dirs, name) {
-            Ok(container) => Ok(Some(whole(&self.dirs, container))),
+            Ok(container) => {
+                let (id, image) = (container.record.id.clone(), container.record.image_id.clone());
+                let mut document = whole(&self.dirs, container);
+                if size {
+                    self.enter()?;
+                    let (own, all) = self.sizes(&id, &image)?;
+                    (document["SizeRw"], document["SizeRootFs"]) = (own.into(), all.into());
+                }
+                Ok(Some(document))
+            }
             Err(EngineError::NoSuchContainer(_)) => Ok(None),
             Err(error) => Err(engine_report(&error)),
         }
@@ -662,23 +705,36 @@ impl Engine for LocalEngine {
         collect::sweep(&self.dirs);
         let list = container::list(&self.dirs).map_err(|error| engine_report(&error))?;
         let count = |status: Status| list.iter().filter(|c| c.state.status == status).count();
-        let uname = rustix::system::uname();
         let layout = corten_cgroup::Layout::detect().map_err(|error| engine_report(&error.into()))?;
-        Ok(json!({
+        let mut info = info::of_machine(&layout);
+        // Asking makes nothing.
+        let images = match self.dirs.root.join("index.json").exists() {
+            true => self.store()?.images().map_err(|error| store_report(&error))?.len(),
+            false => 0,
+        };
+        let ordinary = self.dirs.rootless.is_some();
+        let known = json!({
             "Containers": list.len(),
             "ContainersRunning": count(Status::Running),
             "ContainersPaused": 0,
             "ContainersStopped": list.len() - count(Status::Running),
+            "Images": images,
             "Driver": "overlay",
             "CgroupDriver": self.cgroup_manager.driver().to_string(),
-            "Rootless": self.dirs.rootless.is_some(),
-            "CgroupVersion": format!("{:?}", layout.kind).to_lowercase(),
-            "KernelVersion": uname.release().to_string_lossy(),
-            "OSType": "linux",
-            "Architecture": uname.machine().to_string_lossy(),
+            "Rootless": ordinary,
+            "SecurityOptions": [
+                "name=seccomp,profile=builtin",
+                if ordinary { "name=rootless" } else { "name=userns" },
+                "name=cgroupns",
+            ],
+            "DockerRootDir": self.dirs.root.display().to_string(),
             "CortenRootDir": self.dirs.root.display().to_string(),
             "ServerVersion": crate::VERSION,
-        }))
+        });
+        if let (Value::Object(info), Value::Object(known)) = (&mut info, known) {
+            info.extend(known);
+        }
+        Ok(info)
     }
 
     fn exec(&mut self, name: &str, config: ExecConfig) -> Result<RunOutcome, Report> {
@@ -696,4 +752,103 @@ impl Engine for LocalEngine {
     fn internal(&mut self, _args: Vec<OsString>) -> Result<u8, Report> {
         Err(Report::user("corten has no internal command of that name"))
     }
+
+    fn copy(&mut self, request: &Copy, progress: &mut dyn FnMut(u64)) -> Result<Copied, Report> {
+        collect::sweep(&self.dirs);
+        let options = CopyOptions { archive: request.archive, follow: request.follow_link };
+        let local = match (&request.local, request.direction) {
+            (Some(path), _) => Local::Path(path),
+            (None, CopyDirection::Out) => Local::Stream(duplicate(rustix::stdio::stdout())?),
+            (None, CopyDirection::In) => Local::Stream(duplicate(rustix::stdio::stdin())?),
+        };
+        let (name, path) = (request.container.as_str(), request.path.as_path());
+        match request.direction {
+            CopyDirection::Out => files::copy_out(&self.dirs, name, path, local, options, progress),
+            CopyDirection::In => files::copy_in(&self.dirs, name, local, path, options, progress),
+        }
+        .map_err(|error| engine_report(&error))
+    }
+
+    fn export(&mut self, name: &str, to: OwnedFd) -> Result<(), Report> {
+        collect::sweep(&self.dirs);
+        files::export(&self.dirs, name, to).map_err(|error| engine_report(&error))
+    }
+
+    fn diff(&mut self, name: &str) -> Result<Vec<(char, PathBuf)>, Report> {
+        collect::sweep(&self.dirs);
+        self.enter()?;
+        let changes = files::diff(&self.dirs, name).map_err(|error| engine_report(&error))?;
+        let letter = |kind| match kind {
+            ChangeKind::Added => 'A',
+            ChangeKind::Changed => 'C',
+            ChangeKind::Deleted => 'D',
+        };
+        Ok(changes.into_iter().map(|change| (letter(change.kind), change.path)).collect())
+    }
+
+    fn commit(&mut self, request: Commit) -> Result<String, Report> {
+        collect::sweep(&self.dirs);
+        let reference = match &request.reference {
+            None => None,
+            Some(text) => Some(
+                text.parse().map_err(|error: corten_oci::ReferenceError| Report::user(error.to_string()))?,
+            ),
+        };
+        let pause = match request.pause {
+            None => Pause::IfPossible,
+            Some(true) => Pause::Yes,
+            Some(false) => Pause::No,
+        };
+        let options = CommitOptions {
+            reference,
+            author: request.author,
+            changes: request.changes,
+            message: request.message,
+            pause,
+        };
+        files::commit(&mut self.dirs, &request.container, &options).map_err(|error| engine_report(&error))
+    }
+
+    fn rename_container(&mut self, name: &str, new: &str) -> Result<(), Report> {
+        collect::sweep(&self.dirs);
+        rename::rename(&self.dirs, name, new).map_err(|error| engine_report(&error))
+    }
+
+    fn update_container(&mut self, name: &str, update: &Update) -> Result<(), Report> {
+        collect::sweep(&self.dirs);
+        update::update(&self.dirs, name, update).map_err(|error| engine_report(&error))
+    }
+
+    fn prune_containers(&mut self, chosen: &dyn Fn(&ContainerSummary) -> bool) -> Result<Pruned, Report> {
+        collect::sweep(&self.dirs);
+        let mut pruned = Pruned::default();
+        for container in container::list(&self.dirs).map_err(|error| engine_report(&error))? {
+            if container.state.is_alive() || !chosen(&summary(container.clone())) {
+                continue;
+            }
+            let id = container.record.id;
+            let bytes = files::size_of(&self.dirs, &id);
+            match container::remove(&self.dirs, &id, false, false) {
+                Ok(_) => {
+                    pruned.bytes += bytes;
+                    pruned.names.push(id);
+                }
+                // Started, or removed by somebody else, meanwhile.
+                Err(EngineError::Running(_) | EngineError::Starting(_) | EngineError::NoSuchContainer(_)) => {
+                }
+                Err(error) => return Err(engine_report(&error)),
+            }
+        }
+        Ok(pruned)
+    }
+
+    fn tag_image(&mut self, source: &str, target: &str) -> Result<(), Report> {
+        let target =
+            target.parse().map_err(|error: corten_oci::ReferenceError| Report::user(error.to_string()))?;
+        self.store()?.tag(source, &target).map_err(|error| store_report(&error))
+    }
+}
+
+fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, Report> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|errno| Report::host("cannot use the stream").cause(errno))
 }

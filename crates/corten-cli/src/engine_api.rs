@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use corten_engine::config::{Config, PullPolicy};
 use corten_engine::exec::ExecConfig;
+pub use corten_engine::files::Copied;
+pub use corten_engine::update::Update;
 use corten_engine::volume::Pruned;
 use serde_json::Value;
 
@@ -89,6 +92,60 @@ pub trait Engine {
 
     /// `corten internal …`: the engine's own processes.
     fn internal(&mut self, args: Vec<OsString>) -> Result<u8, Report>;
+
+    /// Between a container and this machine; `progress` is told how many bytes have passed.
+    fn copy(&mut self, request: &Copy, progress: &mut dyn FnMut(u64)) -> Result<Copied, Report>;
+
+    /// A tar of its root file system.
+    fn export(&mut self, name: &str, to: OwnedFd) -> Result<(), Report>;
+
+    /// What it changed: `A`, `C` or `D`, and the path.
+    fn diff(&mut self, name: &str) -> Result<Vec<(char, PathBuf)>, Report>;
+
+    /// The new image's id, `sha256:…`.
+    fn commit(&mut self, request: Commit) -> Result<String, Report>;
+
+    fn rename_container(&mut self, name: &str, new: &str) -> Result<(), Report>;
+
+    /// What was changed, for warnings.
+    fn update_container(&mut self, name: &str, update: &Update) -> Result<(), Report>;
+
+    /// Removes those that do not run and are chosen; their ids and the bytes that they took.
+    fn prune_containers(&mut self, chosen: &dyn Fn(&ContainerSummary) -> bool) -> Result<Pruned, Report>;
+
+    /// One more name for an image.
+    fn tag_image(&mut self, source: &str, target: &str) -> Result<(), Report>;
+}
+
+/// `cp`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    pub direction: CopyDirection,
+    pub container: String,
+    /// In the container.
+    pub path: PathBuf,
+    /// `None`: a tar, from standard input or to standard output.
+    pub local: Option<PathBuf>,
+    pub archive: bool,
+    pub follow_link: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyDirection {
+    In,
+    Out,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Commit {
+    pub container: String,
+    pub reference: Option<String>,
+    pub author: Option<String>,
+    /// Dockerfile instructions.
+    pub changes: Vec<String>,
+    pub message: Option<String>,
+    /// `None`: if it can be.
+    pub pause: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -257,6 +314,10 @@ pub struct ContainerSummary {
     /// How many of them are volumes.
     pub local_volumes: u32,
     pub networks: Vec<String>,
+    /// Where volumes and binds are in it.
+    pub targets: Vec<String>,
+    /// Ports that its image or user exposes, with the protocol.
+    pub exposed: Vec<(u16, String)>,
     pub size_rw_bytes: Option<u64>,
     pub size_root_bytes: Option<u64>,
 }

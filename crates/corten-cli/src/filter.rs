@@ -48,7 +48,7 @@ impl Filters {
         self.values(key).all(fits)
     }
 
-    fn values<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn values<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
@@ -59,6 +59,19 @@ impl Filters {
             None => labels.contains_key(wanted),
         })
     }
+}
+
+/// A time of `until=`: seconds since 1970, RFC 3339, or so long ago (`10m`, `1h30m`).
+pub(crate) fn moment(text: &str, now_s: i64) -> Option<i64> {
+    let seconds = || text.split('.').next().and_then(|seconds| seconds.parse().ok());
+    let ago = || corten_engine::config::duration::parse_duration_ns(text).ok();
+    seconds()
+        .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+        .or_else(|| ago().map(|ns| now_s - ns / 1_000_000_000))
+        .or_else(|| match text.len() {
+            10 => corten_oci::time::unix_seconds(&format!("{text}T00:00:00Z")),
+            _ => corten_oci::time::unix_seconds(text),
+        })
 }
 
 /// Part of a name, with `^` and `$` for its ends: what is used of Docker's regular expressions.
@@ -135,6 +148,20 @@ mod tests {
             ("", "", true),
         ] {
             assert_eq!(glob(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn moments() {
+        for (text, wanted) in [
+            ("1000", Some(1000)),
+            ("1000.5", Some(1000)),
+            ("10m", Some(9400)),
+            ("1970-01-02", Some(86_400)),
+            ("1970-01-01T00:01:00Z", Some(60)),
+            ("soon", None),
+        ] {
+            assert_eq!(moment(text, 10_000), wanted, "{text}");
         }
     }
 

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Call, corten, corten_with};
-use corten_cli::engine_api::{Import, Load, RemoveContainer};
+use corten_cli::engine_api::{CopyDirection, Import, Load, RemoveContainer};
 use corten_engine::config::{EnvVar, User};
 use corten_engine::exec::ExecConfig;
 
@@ -49,7 +49,7 @@ fn ps() {
     }
     let json = corten(&["ps", "--format", "json"]).stdout;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json.as_object().unwrap().len(), 14);
+    assert_eq!(json.as_object().unwrap().len(), 15);
     assert_eq!(json["Labels"], "com.example.team-name=a");
     let got = corten(&["ps", "--format", "{{.Nope"]);
     assert_eq!(
@@ -274,24 +274,34 @@ fn help_texts() {
         add(&[command, "--help"]);
     }
     for command in [
+        "commit",
         "completion",
+        "cp",
+        "diff",
         "exec",
+        "export",
         "help",
         "images",
         "import",
         "info",
         "inspect",
         "load",
+        "port",
         "ps",
+        "rename",
         "rm",
         "rmi",
         "run",
+        "tag",
+        "update",
         "version",
     ] {
         let text = add(&[command, "--help"]);
         assert_eq!(corten(&["help", command]).stdout, text);
     }
-    add(&["container", "inspect", "-h"]);
+    for command in ["inspect", "prune"] {
+        add(&["container", command, "-h"]);
+    }
     add(&["image", "inspect", "-h"]);
     for command in ["create", "inspect", "ls", "prune", "rm"] {
         add(&["volume", command, "-h"]);
@@ -388,4 +398,68 @@ fn doctor() {
     );
     let got = corten(&["doctor", "--assert-clean"]);
     assert_eq!((got.code, got.stdout.as_str()), (1, "/run/corten/x: nobody attends it\n"));
+}
+
+#[test]
+fn files() {
+    let copied = |args: &[&str]| match corten(args).calls.pop() {
+        Some(Call::Copy(copy)) => copy,
+        other => panic!("{args:?}: {other:?}"),
+    };
+    let copy = copied(&["cp", "-aL", "web:/etc", "."]);
+    assert_eq!((copy.direction, copy.container.as_str()), (CopyDirection::Out, "web"));
+    assert!(copy.archive && copy.follow_link && copy.path.ends_with("etc"));
+    assert_eq!(copied(&["cp", "web:/etc", "-"]).local, None);
+    assert_eq!(copied(&["cp", "./a:b", "web:c:d"]).path.to_str(), Some("c:d"));
+    assert_eq!(corten(&["cp", "-q=false", "a", "web:/b"]).stderr, "Successfully copied 1.536kB to web:/b\n");
+    assert_eq!(corten(&["cp", "a", "web:/b"]).stderr, "");
+    for (args, error) in [
+        (&["cp", "a:/x", "b:/y"][..], "copying between containers is not supported"),
+        (&["cp", "a", "b"], "must specify at least one container source"),
+        (&["cp", "", "b:/x"], "source can not be empty"),
+        (&["cp", "a"], "'corten cp' requires 2 arguments"),
+    ] {
+        let got = corten(args);
+        assert!(got.code == 1 && got.stderr.contains(error), "{args:?}: {got:?}");
+    }
+    assert_eq!(corten(&["diff", "web"]).stdout, "A /a\nC /etc\nD /etc/x\n");
+    assert_eq!(corten(&["commit", "-a", "me", "web", "x:1"]).stdout, "sha256:cc\n");
+}
+
+#[test]
+fn records() {
+    let updated = |args: &[&str]| match corten(args).calls.pop() {
+        Some(Call::Update(_, update)) => update,
+        other => panic!("{args:?}: {other:?}"),
+    };
+    let update = updated(&["update", "-m", "64m", "--cpus", "1.5", "--restart", "on-failure:3", "web"]);
+    assert_eq!(
+        (update.resources.memory_bytes, update.resources.nano_cpus),
+        (Some(64 << 20), Some(1_500_000_000))
+    );
+    assert!(update.restart.is_some() && update.resources.pids_limit.is_none());
+    assert!(corten(&["update", "web"]).stderr.contains("one or more flags"));
+    assert!(
+        corten(&["update", "--kernel-memory", "1g", "web"]).stderr.contains("--kernel-memory is refused")
+    );
+    assert_eq!(corten(&["update", "-c", "2", "a", "b"]).stdout, "a\nb\n");
+    let pruned = corten(&["container", "prune", "-f", "--filter", "until=1h"]);
+    assert_eq!(pruned.stdout, "Deleted Containers:\njob\nfresh\n\nTotal reclaimed space: 3kB\n");
+    assert!(corten(&["container", "prune", "-f", "--filter", "until=soon"]).stderr.contains("until=soon"));
+    assert!(matches!(corten(&["image", "tag", "a", "b"]).calls.last(), Some(Call::Tag(..))));
+    for (filter, names) in [
+        ("since=job", "web"),
+        ("before=job", "fresh"),
+        ("is-task=true", ""),
+        ("isolation=default", "web"),
+        ("publish=80", ""),
+        ("expose=80/tcp", ""),
+    ] {
+        let got = corten(&["ps", "--format", "{{.Names}}", "--filter", filter]).stdout;
+        assert_eq!(got.lines().collect::<Vec<_>>().join(" "), names, "{filter}");
+    }
+    for filter in ["health=x", "exited=x", "is-task=x", "expose=x", "publish=80/icmp"] {
+        let got = corten(&["ps", "--filter", filter]);
+        assert!(got.code == 1 && got.stderr.contains(&format!("invalid filter '{filter}'")), "{got:?}");
+    }
 }

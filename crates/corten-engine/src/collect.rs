@@ -86,6 +86,7 @@ fn sweep_all(dirs: &Dirs) {
             }
         }
     }
+    crate::rename::settle(dirs);
     // Those that were being made or removed; what cannot go now goes the next time.
     let _left = crate::volume::collect(dirs);
     // If it cannot be made, the next command sweeps again.
@@ -251,8 +252,10 @@ pub(crate) fn forget(dirs: &Dirs, id: &str, name: Option<&str>) -> Result<(), En
     if name.is_none() {
         remove_tree(dirs, &crate::places::beside(dirs, id))?;
     }
-    let names = match name {
-        Some(name) => vec![dirs.name(name)],
+    let links_to_it = |path: &Path| std::fs::read_link(path).is_ok_and(|to| to.as_os_str() == id);
+    let names = match name.map(|name| dirs.name(name)).filter(|path| links_to_it(path)) {
+        Some(path) => vec![path],
+        // Or it was renamed since.
         None => std::fs::read_dir(dirs.root.join("names"))
             .into_iter()
             .flatten()
@@ -261,7 +264,7 @@ pub(crate) fn forget(dirs: &Dirs, id: &str, name: Option<&str>) -> Result<(), En
             .collect(),
     };
     for path in names {
-        if std::fs::read_link(&path).is_ok_and(|to| to.as_os_str() == id) {
+        if links_to_it(&path) {
             remove_file(&path)?;
         }
     }

@@ -16,6 +16,7 @@ use corten_runtime::spec::{
 };
 
 pub(crate) use check::{check, check_stop_signal};
+pub(crate) use resources::limits;
 
 use crate::config::{Config, IpcMode, NetworkMode, PidMode, UsernsMode, UtsMode};
 use crate::error::EngineError;

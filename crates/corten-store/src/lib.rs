@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 pub mod blob;
+pub mod commit;
 mod ensure;
 pub mod error;
 pub mod gc;
@@ -47,6 +48,7 @@ mod trash;
 pub mod unpack;
 
 pub use blob::BlobWriter;
+pub use commit::Commit;
 pub use error::{StoreError, SysError};
 pub use gc::{Collected, InUse, InUseError, User};
 pub use import::{ChangeError, ImportOptions};

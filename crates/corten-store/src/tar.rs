@@ -22,6 +22,23 @@ use std::fmt;
 pub use decode::{Decoder, Event};
 pub use encode::{END, encode, padding};
 
+/// Gives the uncompressed bytes of a tar (plain, gzip or zstd by its first bytes) piece by piece, within the
+/// bounds that a layer has. Starts threads.
+pub fn plain<E: From<crate::StoreError>>(
+    input: impl std::io::Read + Send,
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    crate::unpack::plain_stream(input, &crate::Limits::default(), |chunks| {
+        for chunk in chunks.iter() {
+            let chunk = chunk.map_err(crate::StoreError::from)?;
+            take(&chunk)?;
+            chunks.recycle(chunk);
+        }
+        Ok(())
+    })
+    .map(drop)
+}
+
 pub const BLOCK: usize = 512;
 
 /// Bound on the data of one extension header (x, g, L, K) and on one sparse map: that of Go.

@@ -707,3 +707,52 @@ fn the_users_own_binary_cannot_be_written_through_an_exec() {
         assert_eq!(user.corten(&["rm", "-f", "web"]).status.code(), Some(0));
     });
 }
+
+#[test]
+fn files_go_in_and_out_and_become_images() {
+    for ids in [Ids::Many, Ids::NoGrant, Ids::NoProgram] {
+        let Some(user) = User::new(ids) else { return };
+        let ok = |args: &[&str]| {
+            let output = user.corten(args);
+            assert!(output.status.success(), "{ids:?} {args:?}: {}", text(&output.stderr));
+            text(&output.stdout)
+        };
+        let script = "echo x > /x; rm /etc/group; mkdir /d; touch /d/f; chown 1000 /d/f 2>/dev/null; echo r > /ready; \
+                      exec sleep 1000";
+        ok(&["run", "-d", "--name", "runs", "busybox", "sh", "-c", script]);
+        while !user.corten(&["cp", "runs:/ready", "-"]).status.success() {}
+        std::fs::write(user.home().join("in"), "from home").unwrap();
+        for state in ["running", "stopped"] {
+            ok(&["cp", "in", "runs:/in"]);
+            ok(&["cp", "runs:/d", state]);
+            ok(&["cp", "runs:/in", "back"]);
+            assert_eq!(std::fs::read_to_string(user.home().join("back")).unwrap(), "from home");
+            // Whoever copies owns it.
+            assert_eq!(std::fs::metadata(user.home().join(state).join("f")).unwrap().uid(), UID);
+            let diff = ok(&["diff", "runs"]);
+            assert_eq!(diff, "A /d\nA /d/f\nC /etc\nD /etc/group\nA /in\nA /ready\nA /x\n", "{ids:?}");
+            ok(&["export", "-o", "e.tar", "runs"]);
+            ok(&["commit", "runs", "made"]);
+            let flags = "ls /etc; cat /x /in; stat -c %u /d/f";
+            let seen = ok(&["run", "--rm", "made", "sh", "-c", flags]);
+            let owner = if ids.many() { 1000 } else { 0 };
+            assert!(
+                !seen.contains("group") && seen.ends_with(&format!("x\nfrom home{owner}\n")),
+                "{ids:?}: {seen}"
+            );
+            ok(&["rmi", "made"]);
+            if state == "running" {
+                let pid: i32 = user.pid("runs").parse().unwrap();
+                let pid = rustix::process::Pid::from_raw(pid).unwrap();
+                let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+                rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).unwrap();
+                let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+                rustix::event::poll(&mut fds, None).unwrap();
+            }
+        }
+        ok(&["update", "--restart", "always", "runs"]);
+        ok(&["rename", "runs", "other"]);
+        ok(&["rm", "other"]);
+        user.assert_clean();
+    }
+}

@@ -11,10 +11,15 @@ use crate::help;
 use crate::report::Report;
 
 mod attach;
+mod commit;
 mod completion;
+mod container_prune;
+mod cp;
 mod create;
+mod diff;
 mod doctor;
 mod exec;
+mod export;
 mod help_command;
 mod image_inspect;
 mod images;
@@ -25,14 +30,18 @@ mod internal;
 mod kill;
 mod load;
 mod pause;
+mod port;
 mod ps;
+mod rename;
 mod restart;
 mod rm;
 mod rmi;
 mod run;
 mod start;
 mod stop;
+mod tag;
 mod unpause;
+mod update;
 mod version;
 mod volume_create;
 mod volume_inspect;
@@ -52,10 +61,14 @@ pub(crate) struct Group {
 
 pub(crate) const ROOT: &[Entry] = &[
     Entry::of::<attach::Args>(),
+    Entry::of::<commit::Args>(),
     Entry::of::<completion::Args>(),
+    Entry::of::<cp::Args>(),
     Entry::of::<create::Args>(),
+    Entry::of::<diff::Args>(),
     Entry::of::<doctor::Args>(),
     Entry::of::<exec::Args>(),
+    Entry::of::<export::Args>(),
     Entry::of::<help_command::Args>(),
     Entry::of::<images::Args>(),
     Entry::of::<import::Args>(),
@@ -65,14 +78,18 @@ pub(crate) const ROOT: &[Entry] = &[
     Entry::of::<kill::Args>(),
     Entry::of::<load::Args>(),
     Entry::of::<pause::Args>(),
+    Entry::of::<port::Args>(),
     Entry::of::<ps::Args>(),
+    Entry::of::<rename::Args>(),
     Entry::of::<restart::Args>(),
     Entry::of::<rm::Args>(),
     Entry::of::<rmi::Args>(),
     Entry::of::<run::Args>(),
     Entry::of::<start::Args>(),
     Entry::of::<stop::Args>(),
+    Entry::of::<tag::Args>(),
     Entry::of::<unpause::Args>(),
+    Entry::of::<update::Args>(),
     Entry::of::<version::Args>(),
     Entry::of::<wait::Args>(),
 ];
@@ -82,12 +99,19 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "container",
         about: "Manage containers",
         entries: &[
+            Entry::of::<commit::Args>(),
+            Entry::of::<cp::Args>(),
+            Entry::of::<diff::Args>(),
             Entry::of::<exec::Args>(),
+            Entry::of::<export::Args>(),
             Entry::of::<container_inspect::Args>(),
             Entry::named::<ps::Args>("list").hide(),
             Entry::named::<ps::Args>("ls"),
+            Entry::of::<port::Args>(),
+            Entry::of::<container_prune::Args>(),
             Entry::named::<ps::Args>("ps").hide(),
             Entry::named::<rm::Args>("remove").hide(),
+            Entry::of::<rename::Args>(),
             Entry::of::<rm::Args>(),
             Entry::of::<run::Args>(),
             Entry::of::<attach::Args>(),
@@ -98,6 +122,7 @@ pub(crate) const GROUPS: &[Group] = &[
             Entry::of::<start::Args>(),
             Entry::of::<stop::Args>(),
             Entry::of::<unpause::Args>(),
+            Entry::of::<update::Args>(),
             Entry::of::<wait::Args>(),
         ],
     },
@@ -112,6 +137,7 @@ pub(crate) const GROUPS: &[Group] = &[
             Entry::named::<images::Args>("ls"),
             Entry::named::<rmi::Args>("remove").hide(),
             Entry::named::<rmi::Args>("rm"),
+            Entry::of::<tag::Args>(),
         ],
     },
     Group {

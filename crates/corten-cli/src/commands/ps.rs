@@ -33,7 +33,21 @@ flags! {
 }
 
 const FILTERS: &[&str] = &[
-    "ancestor", "before", "exited", "health", "id", "label", "name", "network", "since", "status", "volume",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
 ];
 
 const COLUMNS: table::Columns = table::Columns {
@@ -47,6 +61,7 @@ const COLUMNS: table::Columns = table::Columns {
         ("Mounts", "MOUNTS"),
         ("Names", "NAMES"),
         ("Networks", "NETWORKS"),
+        ("Platform", "PLATFORM"),
         ("Ports", "PORTS"),
         ("RunningFor", "CREATED"),
         ("Size", "SIZE"),
@@ -75,7 +90,9 @@ impl Subcommand for Args {
         let size = self.size || format.contains(".Size");
         let all = cx.engine()?.containers(size)?;
         let last = if self.latest { Some(1) } else { self.last.filter(|n| *n > 0) };
-        let every = self.all || last.is_some() || filters.has("status") || filters.has("exited");
+        let every = self.all
+            || last.is_some()
+            || ["status", "exited", "before", "since"].iter().any(|key| filters.has(key));
         let mut shown = select(&all, &filters)?;
         shown.retain(|one| every || matches!(state_name(one.state), "running" | "paused" | "restarting"));
         shown.truncate(last.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX)));
@@ -110,6 +127,24 @@ fn select<'a>(all: &'a [ContainerSummary], filters: &Filters) -> Result<Vec<&'a 
     {
         return Err(Report::user(format!("invalid filter 'status={status}'")));
     }
+    if let Some(health) = filters.last("health")
+        && !["starting", "healthy", "unhealthy", "none"].contains(&health)
+    {
+        return Err(Report::user(format!("invalid filter 'health={health}'")));
+    }
+    if let Some(code) = filters.last("exited").filter(|code| code.parse::<i32>().is_err()) {
+        return Err(Report::user(format!("invalid filter 'exited={code}'")));
+    }
+    let task = filters.last("is-task").map(|text| {
+        corten_engine::config::parse_bool(text)
+            .ok_or_else(|| Report::user(format!("invalid filter 'is-task={text}'")))
+    });
+    let task = task.transpose()?;
+    let ports = |key: &str| -> Result<Vec<(u16, u16, String)>, Report> {
+        let wrong = |text: &str| Report::user(format!("invalid filter '{key}={text}'"));
+        filters.values(key).map(|text| port_range(text).ok_or_else(|| wrong(text))).collect()
+    };
+    let (exposed, published) = (ports("expose")?, ports("publish")?);
     let fits = |position: usize, one: &ContainerSummary| {
         // Newest first.
         before.is_none_or(|at| position > at)
@@ -130,10 +165,29 @@ fn select<'a>(all: &'a [ContainerSummary], filters: &Filters) -> Result<Vec<&'a 
                     || id.starts_with(image.strip_prefix("sha256:").unwrap_or(image))
             })
             && filters.any("network", |network| one.networks.iter().any(|known| known == network))
-            && filters.any("volume", |volume| one.mounts.iter().any(|known| known == volume))
+            && filters.any("volume", |volume| {
+                one.mounts.iter().chain(&one.targets).any(|known| known == volume)
+            })
+            // There is no swarm, no other isolation than the kernel's, and nothing is published yet.
+            && task != Some(true)
+            && filters.any("isolation", |isolation| matches!(isolation, "" | "default"))
+            && published.is_empty()
+            && (exposed.is_empty() || exposed.iter().any(|wanted| exposes(one, wanted)))
             && filters.labels(&one.labels)
     };
     Ok(all.iter().enumerate().filter(|(position, one)| fits(*position, one)).map(|(_, one)| one).collect())
+}
+
+/// `80`, `80/udp`, `8000-8080/tcp`.
+fn port_range(text: &str) -> Option<(u16, u16, String)> {
+    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let known = ["tcp", "udp", "sctp"].contains(&protocol);
+    known.then(|| Some((first.parse().ok()?, last.parse().ok()?, protocol.to_owned())))?
+}
+
+fn exposes(one: &ContainerSummary, (first, last, protocol): &(u16, u16, String)) -> bool {
+    one.exposed.iter().any(|(port, known)| known == protocol && (first..=last).contains(&port))
 }
 
 fn state_name(state: ContainerState) -> &'static str {
@@ -192,6 +246,7 @@ fn row(one: &ContainerSummary, truncate: bool, now_s: i64) -> Value {
         "Mounts": mounts.join(","),
         "Names": one.name,
         "Networks": one.networks.join(","),
+        "Platform": Value::Null,
         "Ports": one.ports.join(", "),
         "RunningFor": human::ago(one.created_s, now_s),
         "Size": size,

@@ -22,10 +22,15 @@ impl Subcommand for Args {
 
     fn execute(self, _args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         // There is no daemon: client and server are one program. Scripts ask for either.
+        let uname = rustix::system::uname();
         let half = json!({
+            "Platform": {"Name": "Corten"},
             "Version": crate::VERSION,
             "Os": "linux",
             "Arch": go_arch(),
+            "KernelVersion": uname.release().to_string_lossy(),
+            "Experimental": false,
+            "Components": [{"Name": "Engine", "Version": crate::VERSION, "Details": {"Os": "linux", "Arch": go_arch()}}],
         });
         let version = json!({"Client": half, "Server": half});
         let text = match self.format.as_deref().unwrap_or_default() {

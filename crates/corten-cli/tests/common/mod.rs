@@ -6,6 +6,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use corten_cli::context::Context;
@@ -33,6 +35,12 @@ pub enum Call {
     Internal(Vec<OsString>),
     Create(Box<Config>, RunOptions),
     Control(String, Control),
+    Copy(Copy),
+    Export(String),
+    Commit(Commit),
+    Rename(String, String),
+    Update(String, Box<Update>),
+    Tag(String, String),
 }
 
 struct Fake(Rc<RefCell<Vec<Call>>>);
@@ -202,6 +210,47 @@ impl Engine for Fake {
     fn internal(&mut self, args: Vec<OsString>) -> Result<u8, Report> {
         self.0.borrow_mut().push(Call::Internal(args));
         Ok(7)
+    }
+
+    fn copy(&mut self, request: &Copy, _: &mut dyn FnMut(u64)) -> Result<Copied, Report> {
+        self.0.borrow_mut().push(Call::Copy(request.clone()));
+        Ok(Copied { bytes: 1536, devices_left: 0 })
+    }
+
+    fn export(&mut self, name: &str, _: OwnedFd) -> Result<(), Report> {
+        self.0.borrow_mut().push(Call::Export(name.into()));
+        Ok(())
+    }
+
+    fn diff(&mut self, _: &str) -> Result<Vec<(char, PathBuf)>, Report> {
+        Ok(vec![('A', "/a".into()), ('C', "/etc".into()), ('D', "/etc/x".into())])
+    }
+
+    fn commit(&mut self, request: Commit) -> Result<String, Report> {
+        self.0.borrow_mut().push(Call::Commit(request));
+        Ok("sha256:cc".into())
+    }
+
+    fn rename_container(&mut self, name: &str, new: &str) -> Result<(), Report> {
+        self.0.borrow_mut().push(Call::Rename(name.into(), new.into()));
+        Ok(())
+    }
+
+    fn update_container(&mut self, name: &str, update: &Update) -> Result<(), Report> {
+        self.0.borrow_mut().push(Call::Update(name.into(), Box::new(update.clone())));
+        Ok(())
+    }
+
+    fn prune_containers(&mut self, chosen: &dyn Fn(&ContainerSummary) -> bool) -> Result<Pruned, Report> {
+        let stopped = |one: &ContainerSummary| !matches!(one.state, ContainerState::Running { .. });
+        let all = self.containers(false)?.into_iter().filter(|one| stopped(one) && chosen(one));
+        let names: Vec<String> = all.map(|one| one.name).collect();
+        Ok(Pruned { bytes: names.len() as u64 * 1500, names })
+    }
+
+    fn tag_image(&mut self, source: &str, target: &str) -> Result<(), Report> {
+        self.0.borrow_mut().push(Call::Tag(source.into(), target.into()));
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use corten_runtime::spec::CgroupSpec;
 
 use super::Context;
 use crate::config::device::DeviceKind;
-use crate::config::{CgroupManager, Config};
+use crate::config::{CgroupManager, Config, Resources};
 use crate::error::{At, EngineError};
 
 pub(super) fn cgroup(
@@ -28,6 +28,15 @@ pub(super) fn cgroup(
             (scope.path()?, Some(scope))
         }
     };
+    let mut resources = limits(wanted)?;
+    if !config.privileged {
+        resources.devices = device_rules(config, shifted)?;
+    }
+    Ok(CgroupSpec { path, resources, scope })
+}
+
+/// The limits as the cgroup takes them; what is not said is not set.
+pub(crate) fn limits(wanted: &Resources) -> Result<corten_cgroup::Resources, EngineError> {
     let mut resources = corten_cgroup::Resources::default();
     if wanted.memory_bytes.is_some()
         || wanted.memory_swap_bytes.is_some()
@@ -75,10 +84,7 @@ pub(super) fn cgroup(
     if wanted.blkio != crate::config::blkio::Blkio::default() {
         resources.block_io = Some(block_io(&wanted.blkio)?);
     }
-    if !config.privileged {
-        resources.devices = device_rules(config, shifted)?;
-    }
-    Ok(CgroupSpec { path, resources, scope })
+    Ok(resources)
 }
 
 /// Limits name devices by their paths on the host; the kernel takes their numbers.

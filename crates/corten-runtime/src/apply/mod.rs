@@ -18,6 +18,7 @@ mod exec;
 mod mounts;
 mod parent;
 pub(crate) mod payload;
+mod scene;
 mod stranger;
 pub(crate) mod target;
 mod view;
@@ -33,6 +34,7 @@ pub use exec::{ExecOptions, Executed, exec};
 pub(crate) use mounts::Maker;
 pub(crate) use parent::FsOwner;
 pub use parent::{sealed_program, start};
+pub use scene::{Scene, stage};
 pub use view::view;
 
 /// What the starter hands to the container.
