@@ -153,7 +153,6 @@ pub(crate) fn top(dirs: &Dirs, record: &Record, lowers: &[PathBuf], running: boo
         "ResolvConfPath": file("resolv.conf"),
         "HostnamePath": file("hostname"),
         "HostsPath": file("hosts"),
-        "RestartCount": 0,
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": config.security_opts.apparmor.clone().unwrap_or_default(),

@@ -27,16 +27,23 @@ fn read(dirs: &Dirs, id: &str) -> Result<Option<Container>, EngineError> {
         some => some,
     };
     let Some(record) = record else { return Ok(None) };
-    let state: Option<State> = match record::read(&live.join("state.json"))? {
-        None => record::read(&kept.join("state.json"))?,
-        some => some,
+    let state = || -> Result<State, EngineError> {
+        let state = match record::read(&live.join("state.json"))? {
+            None => record::read(&kept.join("state.json"))?,
+            some => some,
+        };
+        Ok(state.unwrap_or_else(State::created))
     };
-    let mut state = state.unwrap_or_else(State::created);
-    // One that has ended and is attended stays as it was until its monitor says what becomes of it: perhaps it
-    // is started again.
-    if state.status == Status::Running && !state.is_alive() && Hold::try_existing(dirs, id)?.is_some() {
-        state = collect::ended(&live, state);
+    let mut now = state()?;
+    if now.status == Status::Running && !now.is_alive() {
+        // Attended, it stays as it was until its monitor says what becomes of it: perhaps it is started again.
+        let hold = Hold::try_existing(dirs, id)?;
+        if hold.is_some() || !live.exists() {
+            // Whoever held it may just have said so.
+            now = collect::ended(&live, state()?);
+        }
     }
+    let mut state = now;
     state.paused = state.status == Status::Running && live.join(crate::monitor::PAUSED).exists();
     Ok(Some(Container { record, state }))
 }

@@ -159,7 +159,7 @@ fn the_end_of_a_container_without_a_monitor_is_noted() {
     let running = host.corten(&["inspect", "-f", "{{.State.Running}}", "orphan"]);
     assert_eq!(text(&running.stdout), "true\n", "it goes on");
     std::fs::write(data.join("go"), "\n").unwrap();
-    wait_for(pid);
+    assert_eq!(text(&host.corten(&["wait", "orphan"]).stdout), "7\n");
     let ended = host.corten(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "orphan"]);
     assert_eq!(text(&ended.stdout), "exited 7\n");
     let finished = host.corten(&["inspect", "-f", "{{.State.FinishedAt}}", "orphan"]);
@@ -210,10 +210,6 @@ fn kill_and_wait(pid: i32) {
     let pidfd = open(pid);
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     wait(pidfd);
-}
-
-fn wait_for(pid: i32) {
-    wait(open(pid));
 }
 
 fn open(pid: i32) -> Option<std::os::fd::OwnedFd> {

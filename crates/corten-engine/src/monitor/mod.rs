@@ -120,7 +120,7 @@ impl Monitor {
             return self.fail(&error, &mut clients);
         }
         let mut lease = None;
-        let running = match self.start(drawn, &mut lease) {
+        let running = match self.start(drawn, &mut lease, 0) {
             Ok(running) => running,
             Err(error) => return self.fail(&error, &mut clients),
         };
@@ -162,7 +162,7 @@ impl Monitor {
             let mut config = Config { image: self.image.clone(), ..self.config.clone() };
             let count = state.restart_count;
             let again = prepare::draw_up(&self.dirs, &mut config, &self.id, lease.take())
-                .and_then(|drawn| self.start(drawn, &mut lease));
+                .and_then(|drawn| self.start(drawn, &mut lease, count));
             running = match again {
                 Ok(running) => running,
                 Err(error) => {
@@ -170,8 +170,6 @@ impl Monitor {
                     self.finish(state, lease.as_ref(), clean, &code, clients);
                 }
             };
-            running.state.restart_count = count;
-            self.show(&running.state);
         }
     }
 
@@ -192,7 +190,12 @@ impl Monitor {
     }
 
     /// Starts what was planned, and shows that it runs.
-    fn start(&self, drawn: Drawn, lease: &mut Option<Lease>) -> Result<Running, EngineError> {
+    fn start(
+        &self,
+        drawn: Drawn,
+        lease: &mut Option<Lease>,
+        restart_count: u32,
+    ) -> Result<Running, EngineError> {
         let Drawn { plan, joined, lease: own, .. } = drawn;
         *lease = own;
         let joined = crate::joins::borrowed(&joined);
@@ -207,6 +210,7 @@ impl Monitor {
             started_ns: record::now_ns(),
             first_id: lease.as_ref().map_or(0, |lease| lease.first_id),
             unmapped_binds: started.outcome.unmapped_binds,
+            restart_count,
             ..State::created()
         };
         state.pid_start = record::start_of(state.pid).unwrap_or(0);
