@@ -32,6 +32,7 @@ pub mod error;
 pub mod exec;
 pub mod explain;
 pub mod files;
+pub mod health;
 mod hold;
 mod host_image;
 mod joins;
