@@ -21,7 +21,7 @@ use crate::monitor::{self, PAUSED, STOPPED};
 use crate::prepare;
 use crate::record::{self, Status};
 use crate::run::{NotLaunched, Outcome, launch};
-use crate::session::{self, ATTACH, EXITED, STOPPING};
+use crate::session::{self, ATTACH, EXITED, STARTED, STOPPING};
 use crate::volume;
 
 /// How long `stop` waits before it kills, if nothing else was said.
@@ -187,15 +187,22 @@ pub fn stop(dirs: &Dirs, name: &str, signal: Option<i32>, timeout_s: Option<i32>
     let found = container::find(dirs, name)?;
     let config = &found.record.config;
     mark_stopped(dirs, &found);
-    if found.state.status == Status::Restarting {
-        // It rests between two starts.
-        if let Ok(socket) = connect(dirs, &found.record.id) {
-            let _gone = session::try_tell(socket.as_fd(), STOPPING, &[]);
+    if !found.state.is_alive() {
+        if !matches!(found.state.status, Status::Running | Status::Restarting) {
+            return Ok(());
+        }
+        // It rests between two starts, or has just ended: its monitor knows now not to start it again.
+        if let Ok(socket) = connect(dirs, &found.record.id)
+            && session::try_tell(socket.as_fd(), STOPPING, &[]).is_ok()
+        {
+            let mut buffer = [0; 16];
+            while let Some((kind, _)) = session::hear(socket.as_fd(), &mut buffer) {
+                if kind == STARTED {
+                    return stop(dirs, &found.record.id, signal, timeout_s);
+                }
+            }
         }
         return ended(dirs, &found.record.id);
-    }
-    if !found.state.is_alive() {
-        return Ok(());
     }
     let own = config.stop_signal.as_deref().and_then(corten_sys::signal::parse);
     let number = signal.or(own).unwrap_or(corten_sys::signal::SIGTERM);

@@ -109,7 +109,7 @@ impl Client {
         !self.backlog.is_empty()
     }
 
-    fn tell(&mut self, message: &[u8]) -> Result<(), Errno> {
+    pub(super) fn tell(&mut self, message: &[u8]) -> Result<(), Errno> {
         if self.backlog.is_empty() {
             match session::send_now(self.socket.as_fd(), message) {
                 Err(Errno::AGAIN) => {}

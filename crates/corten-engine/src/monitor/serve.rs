@@ -11,7 +11,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::clients::Clients;
 use super::{Monitor, Running};
 use crate::log::Log;
-use crate::session::{self, Heard, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, STOPPING};
+use crate::session::{self, Heard, RESIZE, SIGNAL, STARTED, STDERR, STDIN, STDOUT, STOPPING};
 
 /// What one look at all descriptors found.
 struct Found {
@@ -199,6 +199,8 @@ fn obey(running: &mut Running, clients: &mut Clients, position: usize, buffer: &
             let _not_a_terminal = rustix::termios::tcsetwinsize(&running.streams.stdout, size);
         }
         Heard::Message(kind, _) if super::clients::attaches(kind) => client.attach(),
+        // It came too late to keep the container from its next start.
+        Heard::Message(STOPPING, _) => drop(client.tell(&session::message(STARTED, &[]))),
         Heard::Message(..) => {}
     }
 }
