@@ -180,6 +180,30 @@ fn user_groups_home_directory_and_environment() {
     // A alone is the caller's, who has none: it goes.
     let out = sh(&host, &flags, "web", "echo ${A-none} $B $C $HOSTNAME $PATH ${TERM-none}");
     assert_eq!(out, "none file flag box /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin none\n");
+    // Where the command executes itself again first, it is the same command, though the file was a pipe.
+    start(&host, "hosts", &["--userns", "host", "-e", "A=1"]);
+    let flags = [
+        "-i",
+        "--env-file",
+        "/dev/stdin",
+        "-e",
+        "A",
+        "-u",
+        "web:adm",
+        "-w",
+        "/bin",
+        "--detach-keys",
+        "ctrl-@,a",
+    ];
+    let args = [
+        &["exec"],
+        &flags[..],
+        &["hosts", "sh", "-c", "echo $0 $1 ${A-none} $B; id -u; id -g; pwd", "-x", "a b"],
+    ];
+    let mut child =
+        host.command(&args.concat()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"B=from a pipe\n").unwrap();
+    assert_eq!(text(&child.wait_with_output().unwrap().stdout), "-x a b none from a pipe\n1000\n4\n/bin\n");
     let show = sh(&host, &["--privileged", "-u", "web"], "web", "cat /proc/self/status");
     assert_eq!((field(&show, "CapEff:"), field(&show, "CapInh:")), ("0000000000000000", "0000000000000000"));
 }
