@@ -336,6 +336,30 @@ fn volume_summary(dirs: &Dirs, volume: Volume, containers: usize) -> VolumeSumma
     }
 }
 
+/// The command line that asks for the same exec again. Not the one that was typed: a file of variables may have
+/// been a pipe, which is empty now.
+fn exec_again(dirs: &Dirs, name: &str, config: &ExecConfig) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec![std::env::args_os().next().unwrap_or_else(|| "corten".into())];
+    args.extend(["--root".into(), dirs.root.clone().into()]);
+    args.extend(["--run-root".into(), dirs.run.clone().into()]);
+    args.push("exec".into());
+    for (flag, is_set) in [
+        ("--detach", config.detach),
+        ("--interactive", config.interactive),
+        ("--privileged", config.privileged),
+        ("--tty", config.tty),
+    ] {
+        args.extend(is_set.then(|| flag.into()));
+    }
+    args.push(format!("--detach-keys={}", config.detach_keys).into());
+    args.extend(config.user.iter().map(|user| format!("--user={user}").into()));
+    args.extend(config.workdir.iter().map(|dir| format!("--workdir={dir}").into()));
+    args.extend(config.env.iter().map(|variable| format!("--env={variable}").into()));
+    args.extend(["--".into(), name.into()]);
+    args.extend(config.command.iter().map(OsString::from));
+    args
+}
+
 /// What the script of `--explain` says of the command and of this program.
 fn explain_options(options: &RunOptions) -> Result<explain::ExplainOptions, Report> {
     let program = std::env::current_exe()
@@ -739,7 +763,7 @@ impl Engine for LocalEngine {
 
     fn exec(&mut self, name: &str, config: ExecConfig) -> Result<RunOutcome, Report> {
         collect::collect(&self.dirs);
-        let args: Vec<OsString> = std::env::args_os().collect();
+        let args = exec_again(&self.dirs, name, &config);
         let env = crate::env::all();
         match exec::exec(&self.dirs, name, &config, exec::Seal { args: &args, env: &env }) {
             Ok(run::Outcome::Started(id)) => Ok(RunOutcome::Started(id)),

@@ -26,6 +26,22 @@ impl std::str::FromStr for DetachKeys {
     }
 }
 
+impl std::fmt::Display for DetachKeys {
+    /// As it is parsed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, &byte) in self.0.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            match byte {
+                0x7f => f.write_str("DEL")?,
+                1..=26 => write!(f, "ctrl-{}", char::from(byte | 0x60))?,
+                0..0x20 => write!(f, "ctrl-{}", char::from(byte | 0x40))?,
+                byte => write!(f, "{}", char::from(byte))?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One key as the byte that a terminal sends for it.
 fn key(name: &str) -> Option<u8> {
     match *name.as_bytes() {
@@ -83,6 +99,14 @@ impl<'a> Spotter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_is_read_back() {
+        for text in ["ctrl-p,ctrl-q", "a,DEL", "ctrl-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_,x", "-"] {
+            let keys: DetachKeys = text.parse().unwrap();
+            assert_eq!(keys.to_string(), text);
+        }
+    }
 
     #[test]
     fn names_become_the_bytes_that_a_terminal_sends() {
