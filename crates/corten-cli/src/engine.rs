@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 use crate::engine_api::{
     Attach, Commit, ContainerState, ContainerSummary, Control, Controlled, Copied, Copy, CopyDirection,
-    Doctor, DoctorFinding, Engine, EngineOptions, ImageRemoval, ImageSummary, Import, Load, Loaded,
+    Doctor, DoctorFinding, Engine, EngineOptions, ImageRemoval, ImageStep, ImageSummary, Import, Load, Loaded,
     RemoveContainer, RemoveImage, RunOptions, RunOutcome, Update, VolumeSummary,
 };
 use crate::report::{ENGINE_FAILED, Kind, Report};
@@ -840,6 +840,38 @@ impl Engine for LocalEngine {
             }
         }
         Ok(pruned)
+    }
+
+    fn image_history(&mut self, name: &str, platform: Option<&str>) -> Result<Vec<ImageStep>, Report> {
+        let platform = match platform {
+            None => None,
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|error: corten_oci::platform::PlatformError| Report::user(error.to_string()))?,
+            ),
+        };
+        let store = self.store()?;
+        let image = store.resolve(name, platform.as_ref()).map_err(|error| store_report(&error))?;
+        let mut layers = image.diff_ids().iter();
+        let mut steps = Vec::new();
+        for entry in &image.config.history {
+            let layer = if entry.empty_layer { None } else { layers.next() };
+            let record = layer.map(|layer| store.layer_record(layer)).transpose();
+            let size =
+                record.map_err(|error| store_report(&error))?.flatten().map_or(0, |record| record.size_bytes);
+            steps.push(ImageStep {
+                id: None,
+                created_s: entry.created.as_deref().and_then(corten_oci::time::unix_seconds),
+                created_by: entry.created_by.clone().unwrap_or_default(),
+                comment: entry.comment.clone().unwrap_or_default(),
+                size_bytes: size,
+            });
+        }
+        steps.reverse();
+        if let Some(last) = steps.first_mut() {
+            last.id = Some(image.id.to_string());
+        }
+        Ok(steps)
     }
 
     fn tag_image(&mut self, source: &str, target: &str) -> Result<(), Report> {

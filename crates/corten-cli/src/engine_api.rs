@@ -113,6 +113,9 @@ pub trait Engine {
     /// Removes those that do not run and are chosen; their ids and the bytes that they took.
     fn prune_containers(&mut self, chosen: &dyn Fn(&ContainerSummary) -> bool) -> Result<Pruned, Report>;
 
+    /// How an image came about, the last step first.
+    fn image_history(&mut self, name: &str, platform: Option<&str>) -> Result<Vec<ImageStep>, Report>;
+
     /// One more name for an image.
     fn tag_image(&mut self, source: &str, target: &str) -> Result<(), Report>;
 }
@@ -356,4 +359,15 @@ pub struct ImageSummary {
     pub size_bytes: u64,
     pub labels: BTreeMap<String, String>,
     pub containers: Option<u32>,
+}
+
+/// A step of an image's history.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageStep {
+    /// Of the image itself; only the last step has one.
+    pub id: Option<String>,
+    pub created_s: Option<i64>,
+    pub created_by: String,
+    pub comment: String,
+    pub size_bytes: u64,
 }

@@ -281,6 +281,7 @@ fn help_texts() {
         "exec",
         "export",
         "help",
+        "history",
         "images",
         "import",
         "info",
@@ -302,7 +303,9 @@ fn help_texts() {
     for command in ["inspect", "prune"] {
         add(&["container", command, "-h"]);
     }
-    add(&["image", "inspect", "-h"]);
+    for command in ["inspect", "prune"] {
+        add(&["image", command, "-h"]);
+    }
     for command in ["create", "inspect", "ls", "prune", "rm"] {
         add(&["volume", command, "-h"]);
     }
@@ -443,6 +446,16 @@ fn records() {
         corten(&["update", "--kernel-memory", "1g", "web"]).stderr.contains("--kernel-memory is refused")
     );
     assert_eq!(corten(&["update", "-c", "2", "a", "b"]).stdout, "a\nb\n");
+    let history = "IMAGE          CREATED       CREATED BY     SIZE      COMMENT\n\
+                   0123456789ab   2 hours ago   sh -c second   2.05kB    x\n\
+                   <missing>      2 hours ago   first          2.05kB    x\n";
+    assert_eq!(corten(&["history", "x"]).stdout, history);
+    assert_eq!(
+        corten(&["image", "history", "-H=false", "--format", "{{.Size}}", "x"]).stdout,
+        "2048\n2048\n"
+    );
+    let pruned = corten(&["image", "prune", "-f"]);
+    assert_eq!(pruned.stdout, "Total reclaimed space: 0B\n", "it is not known whether containers use it");
     let pruned = corten(&["container", "prune", "-f", "--filter", "until=1h"]);
     assert_eq!(pruned.stdout, "Deleted Containers:\njob\nfresh\n\nTotal reclaimed space: 3kB\n");
     assert!(corten(&["container", "prune", "-f", "--filter", "until=soon"]).stderr.contains("until=soon"));

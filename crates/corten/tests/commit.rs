@@ -231,3 +231,24 @@ fn what_no_image_can_have_is_refused() {
     }
     assert_eq!(std::fs::read_dir(host.path("root/tmp")).map_or(0, Iterator::count), 0);
 }
+
+#[test]
+fn steps_are_remembered_and_what_nothing_names_is_pruned() {
+    let host = need_host!();
+    image(&host);
+    ended(&host, "c1", "base", "echo 12345 > /six");
+    ok(&host, &["commit", "-m", "first", "c1", "made"]);
+    let history = ok(&host, &["history", "--format", "{{.CreatedBy}}|{{.Size}}|{{.Comment}}", "made"]);
+    let lines: Vec<_> = history.lines().collect();
+    assert!(lines.len() == 2 && lines[0] == "sh -c echo 12345 > /six|6B|first", "{history}");
+    // The name moves: what had it has none.
+    ok(&host, &["commit", "-m", "second", "c1", "made"]);
+    assert_eq!(ok(&host, &["images", "-q", "--filter", "dangling=true"]).lines().count(), 1);
+    let out = ok(&host, &["image", "prune", "-f"]);
+    assert!(out.starts_with("Deleted Images:\ndeleted: sha256:") && !out.contains("untagged"), "{out}");
+    assert_eq!(ok(&host, &["image", "prune", "-f"]), "Total reclaimed space: 0B\n");
+    // The base is in use by the container, the other image by nobody.
+    let out = ok(&host, &["image", "prune", "-af"]);
+    assert!(out.contains("untagged: made:latest") && !out.contains("base"), "{out}");
+    assert_eq!(ok(&host, &["run", "--rm", "base", "cat", "/d/one"]), "d/one");
+}

@@ -21,7 +21,9 @@ mod doctor;
 mod exec;
 mod export;
 mod help_command;
+mod history;
 mod image_inspect;
+mod image_prune;
 mod images;
 mod import;
 mod info;
@@ -70,6 +72,7 @@ pub(crate) const ROOT: &[Entry] = &[
     Entry::of::<exec::Args>(),
     Entry::of::<export::Args>(),
     Entry::of::<help_command::Args>(),
+    Entry::of::<history::Args>(),
     Entry::of::<images::Args>(),
     Entry::of::<import::Args>(),
     Entry::of::<info::Args>(),
@@ -130,11 +133,13 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "image",
         about: "Manage images",
         entries: &[
+            Entry::of::<history::Args>(),
             Entry::of::<import::Args>(),
             Entry::of::<image_inspect::Args>(),
             Entry::named::<images::Args>("list").hide(),
             Entry::of::<load::Args>(),
             Entry::named::<images::Args>("ls"),
+            Entry::of::<image_prune::Args>(),
             Entry::named::<rmi::Args>("remove").hide(),
             Entry::named::<rmi::Args>("rm"),
             Entry::of::<tag::Args>(),

@@ -248,6 +248,17 @@ impl Engine for Fake {
         Ok(Pruned { bytes: names.len() as u64 * 1500, names })
     }
 
+    fn image_history(&mut self, name: &str, _: Option<&str>) -> Result<Vec<ImageStep>, Report> {
+        let step = |id: Option<&str>, command: &str| ImageStep {
+            id: id.map(Into::into),
+            created_s: Some(NOW_S - 7200),
+            created_by: command.into(),
+            comment: name.into(),
+            size_bytes: 2048,
+        };
+        Ok(vec![step(Some("sha256:0123456789abcdef"), "sh -c second"), step(None, "first")])
+    }
+
     fn tag_image(&mut self, source: &str, target: &str) -> Result<(), Report> {
         self.0.borrow_mut().push(Call::Tag(source.into(), target.into()));
         Ok(())
