@@ -26,8 +26,8 @@ use serde_json::{Value, json};
 
 use crate::engine_api::{
     Attach, Commit, ContainerState, ContainerSummary, Control, Controlled, Copied, Copy, CopyDirection,
-    Doctor, DoctorFinding, Engine, EngineOptions, ImageRemoval, ImageStep, ImageSummary, Import, Load, Loaded,
-    RemoveContainer, RemoveImage, RunOptions, RunOutcome, Update, VolumeSummary,
+    Doctor, DoctorFinding, Engine, EngineOptions, ImageRemoval, ImageStep, ImageSummary, Import, Load,
+    Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, Update, VolumeSummary,
 };
 use crate::report::{ENGINE_FAILED, Kind, Report};
 use crate::{document, document_parts, info};
