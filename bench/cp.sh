@@ -1,5 +1,5 @@
 #!/bin/sh
-# cp of 10 000 small files into a running container and out of it, against tar between two directories and,
+# cp of 10 000 small files into a running container (its root, a volume) and out of it, against tar between two directories and,
 # where dockerd runs, against docker cp. Interleaved; prints the medians in milliseconds and their ratios.
 # Usage: bench/cp.sh CORTEN [ROUNDS]; as root.
 set -eu
@@ -24,7 +24,7 @@ cp /bin/busybox "$dir/tree/bin/"
 ln -s busybox "$dir/tree/bin/sleep"
 tar -C "$dir/tree" -cf "$dir/bb.tar" .
 run import "$dir/bb.tar" bench >/dev/null
-run run -d --name bench bench sleep 100000 >/dev/null
+run run -d --name bench -v corten-bench:/vol bench sleep 100000 >/dev/null
 if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
     docker=yes
     docker import "$dir/bb.tar" corten-bench >/dev/null
@@ -39,6 +39,7 @@ by_tar() { mkdir "$2"; tar -C "$1" -cf - . | tar -C "$2" -xf -; }
 for n in $(seq "$rounds"); do
     label=corten-in ms run cp "$dir/src" "bench:/in$n"
     label=tar ms by_tar "$dir/src" "$dir/tar$n"
+    label=corten-vol ms run cp "$dir/src" "bench:/vol/in$n"
     label=corten-out ms run cp "bench:/in$n" "$dir/out$n"
     [ -z "$docker" ] || {
         label=docker-in ms docker cp -q "$dir/src" "$name:/in$n"
@@ -49,7 +50,7 @@ for n in $(seq "$rounds"); do
 done
 median() { sort -n "$dir/$1" | sed -n "$(((rounds + 1) / 2))p"; }
 tar=$(median tar)
-for label in tar corten-in corten-out docker-in docker-out; do
+for label in tar corten-vol corten-in corten-out docker-in docker-out; do
     [ -f "$dir/$label" ] || continue
     m=$(median "$label")
     awk -v l="$label" -v m="$m" -v t="$tar" 'BEGIN { printf "%-11s %8.1f ms  %.2f x tar\n", l, m / 1000, m / t }'
