@@ -38,6 +38,19 @@ pub(crate) fn environment(
 }
 
 impl ContainerFlags {
+    /// Whether root in the container may have rights on the machine's own files.
+    pub(crate) fn has_host_root(&self) -> bool {
+        let config = Config {
+            privileged: self.privileged,
+            userns: self.userns.clone(),
+            pid: self.pid.clone(),
+            ipc: self.ipc.clone(),
+            networks: self.network.clone(),
+            ..Config::default()
+        };
+        corten_engine::start::has_host_root(&config)
+    }
+
     /// `args` is IMAGE and what follows it.
     pub(crate) fn into_config(mut self, mut args: Vec<String>, cx: &Context<'_>) -> Result<Config, Report> {
         if args.is_empty() || args[0].is_empty() {

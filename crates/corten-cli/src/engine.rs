@@ -68,6 +68,12 @@ impl LocalEngine {
     }
 
     /// An ordinary user's user namespace, before anything is written that its containers use.
+    /// As [`Engine::seal`], for a container that exists.
+    fn seal_for(&mut self, name: &str) -> Result<(), Report> {
+        let found = container::find(&self.dirs, name).map_err(|error| engine_report(&error))?;
+        self.seal(start::has_host_root(&found.record.config))
+    }
+
     fn enter(&mut self) -> Result<(), Report> {
         self.dirs.enter().map_err(|error| engine_report(&error).status(ENGINE_FAILED))
     }
@@ -426,6 +432,15 @@ impl Engine for LocalEngine {
         }
     }
 
+    fn seal(&mut self, host_root: bool) -> Result<(), Report> {
+        if !host_root && self.dirs.rootless.is_none() {
+            return Ok(());
+        }
+        let (args, env): (Vec<OsString>, _) = (std::env::args_os().collect(), crate::env::all());
+        let seal = exec::Seal { args: &args, env: &env };
+        seal.apply(&self.dirs).map_err(|error| engine_report(&error).status(ENGINE_FAILED))
+    }
+
     fn create(&mut self, mut config: Config, options: RunOptions) -> Result<String, Report> {
         if options.pull == corten_engine::config::PullPolicy::Always {
             return Err(Self::not_there("--pull always: a registry client"));
@@ -444,10 +459,12 @@ impl Engine for LocalEngine {
         match action {
             Control::Start(attach) => {
                 let options = attach.map(attach_options).transpose()?;
+                self.seal_for(name)?;
                 self.enter()?;
                 start::start(&self.dirs, name, options.as_ref()).map(controlled).map_err(report)
             }
             Control::Restart { signal, timeout_s } => {
+                self.seal_for(name)?;
                 start::stop(&self.dirs, name, signal, timeout_s).map_err(report)?;
                 self.enter()?;
                 start::start(&self.dirs, name, None).map(controlled).map_err(report)

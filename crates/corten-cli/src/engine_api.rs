@@ -35,6 +35,11 @@ pub trait Engine {
     /// Creates and starts a container. In the foreground it returns when the container's process ended.
     fn run(&mut self, config: Config, options: RunOptions) -> Result<RunOutcome, Report>;
 
+    /// Makes sure that no container can write to this program's file, if need be by executing this very command
+    /// again from a mount that nobody can write to: before anything was read. `host_root`: root in the container
+    /// has rights on the machine's own files.
+    fn seal(&mut self, host_root: bool) -> Result<(), Report>;
+
     /// Creates a container and does not start it; its id.
     fn create(&mut self, config: Config, options: RunOptions) -> Result<String, Report>;
 

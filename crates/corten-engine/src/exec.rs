@@ -38,6 +38,7 @@ use crate::run::Outcome;
 use crate::session::{self, FAILED, STARTED};
 use attend::Attendant;
 pub use seal::Seal;
+pub(crate) use seal::program;
 
 const TERM: &str = "TERM=xterm";
 

@@ -38,6 +38,18 @@ pub struct AttachOptions {
     pub detach_keys: DetachKeys,
 }
 
+/// Whether root in the container has rights on the machine's own files: it has no user namespace of its own, or
+/// perhaps joins one that has none.
+#[must_use]
+pub fn has_host_root(config: &Config) -> bool {
+    use crate::config::{IpcMode, NetworkMode, PidMode, UsernsMode};
+    config.privileged
+        || matches!(config.userns, Some(UsernsMode::Host | UsernsMode::Container(_)))
+        || matches!(config.pid, Some(PidMode::Host | PidMode::Container(_)))
+        || matches!(config.ipc, Some(IpcMode::Container(_)))
+        || config.networks.iter().any(|network| matches!(network.mode, NetworkMode::Container(_)))
+}
+
 /// Starts a container that was made or has ended; one that runs is left as it is. With `attach` the command is
 /// in the foreground, from the first byte on.
 ///

@@ -73,6 +73,10 @@ impl Subcommand for Args {
             sig_proxy: self.sig_proxy.unwrap_or(true),
             detach_keys: self.detach_keys,
         };
+        if !self.explain {
+            // Before a file is read that can be read once only.
+            cx.engine()?.seal(flags.has_host_root())?;
+        }
         let config = flags.into_config(args, cx)?;
         match cx.engine()?.run(config, options)? {
             RunOutcome::Exited { code, oom_killed } => {

@@ -62,6 +62,10 @@ impl Engine for Fake {
         }
     }
 
+    fn seal(&mut self, _host_root: bool) -> Result<(), Report> {
+        Ok(())
+    }
+
     fn create(&mut self, config: Config, options: RunOptions) -> Result<String, Report> {
         self.0.borrow_mut().push(Call::Create(Box::new(config), options));
         Ok("0123456789abcdef".repeat(4))

@@ -27,6 +27,14 @@ use crate::session;
 
 const EXE: &str = "/proc/self/exe";
 
+/// The path of our file, also after the command executed itself again.
+pub(crate) fn program() -> Result<std::path::PathBuf, EngineError> {
+    match (is_sealed()?, std::env::args_os().next()) {
+        (true, Some(name)) if Path::new(&name).is_absolute() => Ok(name.into()),
+        _ => std::fs::read_link(EXE).at("readlink", EXE),
+    }
+}
+
 /// How this very command is executed again.
 #[derive(Debug, Clone, Copy)]
 pub struct Seal<'a> {
@@ -39,9 +47,11 @@ pub struct Seal<'a> {
 impl Seal<'_> {
     /// Comes back if our file cannot be written to through the mount that we were executed from; else
     /// executes the command again from one of that kind.
-    pub(super) fn apply(self, dirs: &Dirs) -> Result<(), EngineError> {
-        let is_sealed = |stat: rustix::fs::StatVfs| stat.f_flag.contains(StatVfsMountFlags::RDONLY);
-        if is_sealed(statvfs(EXE).at("statfs", EXE)?) {
+    ///
+    /// # Errors
+    /// The call that failed. Nothing goes on unsealed.
+    pub fn apply(self, dirs: &Dirs) -> Result<(), EngineError> {
+        if is_sealed()? {
             return Ok(());
         }
         let sealed = match &dirs.rootless {
@@ -50,12 +60,20 @@ impl Seal<'_> {
         };
         let nul = |_| Errno::INVAL;
         let words = |list: Vec<Vec<u8>>| list.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
-        let args = self.args.iter().map(|word| word.clone().into_vec()).collect();
+        // The link does not tell the path afterwards; the name does (`program`).
+        let path = std::fs::read_link(EXE).at("readlink", EXE)?.into_os_string();
+        let args = std::iter::once(&path).chain(self.args.iter().skip(1));
+        let args = args.map(|word| word.clone().into_vec()).collect();
         let env = self.env.iter().map(|entry| entry.clone().into_bytes()).collect();
         let args = StringVector::new(words(args).map_err(nul).at("execveat", EXE)?);
         let env = StringVector::new(words(env).map_err(nul).at("execveat", EXE)?);
         Err(corten_sys::exec::execveat(sealed.as_fd(), &args, &env)).at("execveat", EXE)
     }
+}
+
+/// Whether our file cannot be written to through the mount that we were executed from.
+pub(crate) fn is_sealed() -> Result<bool, EngineError> {
+    Ok(statvfs(EXE).at("statfs", EXE)?.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// For an ordinary user, who can mount nothing: made by a process in a user namespace of its own.

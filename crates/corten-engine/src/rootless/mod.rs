@@ -84,7 +84,7 @@ impl Rootless {
             return Ok(());
         }
         owned(root)?;
-        let program = std::fs::read_link("/proc/self/exe").at("readlink", "/proc/self/exe")?;
+        let program = crate::exec::program()?;
         if !rustix::process::geteuid().is_root() {
             namespace::make(&self.search)?;
         }
