@@ -239,9 +239,9 @@ fn a_full_disk_costs_lines_but_no_time_and_the_log_says_so() {
         // The store's containers on a file system of 256 KiB; the program writes 2 MiB and measures its time.
         let script = format!(
             "mkdir -p $dir/root/containers; mount -t tmpfs -o size=256k,mode=700 tmpfs $dir/root/containers
-             $corten run --name full --log-driver {driver} busybox sh -c '
-                 dd if=/dev/zero bs=1k count=2000 2>/dev/null | busybox tr \"\\0\" \"\\n\" | busybox sed s/^/line/; echo done' > $dir/out
-             tail -n 1 $dir/out; $corten logs full > $dir/log; grep -c line $dir/log
+             mkdir -p $dir/data; $corten run -d --name full -v $dir/data:/data --log-driver {driver} busybox sh -c '
+                 dd if=/dev/zero bs=1k count=2000 2>/dev/null | busybox tr \"\\0\" \"\\n\" | busybox sed s/^/line/; echo done > /data/out' > $dir/id; $corten wait full > $dir/code
+             tail -n 1 $dir/data/out; $corten logs full > $dir/log; grep -c line $dir/log
              $corten rm full > $dir/removed"
         );
         let output = apart(&host, &script);

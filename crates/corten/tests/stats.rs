@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use common::{Host, text};
 
-fn field<'a>(line: &'a str, nth: usize) -> &'a str {
+fn field(line: &str, nth: usize) -> &str {
     line.split('|').nth(nth).unwrap_or_else(|| panic!("{line}"))
 }
 

@@ -322,6 +322,9 @@ impl Monitor {
         }
         // What cannot be removed now is found unlocked, and removed, by the next command.
         let _left = crate::collect::finish(&self.dirs, &self.id);
+        if self.config.auto_remove {
+            self.tell(&[("destroy", &[], record::now_ns())]);
+        }
         let mut body = vec![error.exit_code()];
         body.extend_from_slice(error.to_string().as_bytes());
         body.truncate(session::CHUNK - 1);
