@@ -520,7 +520,10 @@ impl Engine for LocalEngine {
             .store()?
             .remove(reference, remove, || in_use(&self.dirs))
             .map_err(|error| store_report(&error))?;
-        for removed in &done {
+        // The image itself is the first that is deleted; its layers follow.
+        let image =
+            done.iter().position(|one| matches!(one, Removed::Deleted(_))).map_or(done.len(), |at| at + 1);
+        for removed in &done[..image] {
             let (id, action) = match removed {
                 Removed::Untagged(name) => (name.familiar(), "untag"),
                 Removed::Deleted(digest) => (digest.to_string(), "delete"),
