@@ -21,6 +21,8 @@ pub struct Context<'a> {
     pub fixed_stdin_is_terminal: Option<bool>,
     /// Seconds since 1970: "5 minutes ago" is counted from here.
     pub now_s: i64,
+    /// And what has passed of that second.
+    pub now_fraction_ns: u32,
     pub options: EngineOptions,
     open: OpenEngine<'a>,
     engine: Option<Box<dyn Engine>>,
@@ -33,13 +35,15 @@ impl<'a> Context<'a> {
         env: Lookup<'a>,
         open: OpenEngine<'a>,
     ) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             stdout,
             stderr,
             env,
             fixed_columns: None,
             fixed_stdin_is_terminal: None,
-            now_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64),
+            now_s: now.as_secs() as i64,
+            now_fraction_ns: now.subsec_nanos(),
             options: EngineOptions::default(),
             open,
             engine: None,
@@ -54,6 +58,11 @@ impl<'a> Context<'a> {
         columns.filter(|columns| *columns > 0).unwrap_or(80).clamp(40, 400)
     }
 
+    /// Nanoseconds since 1970.
+    pub fn now_ns(&self) -> i128 {
+        i128::from(self.now_s) * 1_000_000_000 + i128::from(self.now_fraction_ns)
+    }
+
     pub fn stdin_is_terminal(&self) -> bool {
         self.fixed_stdin_is_terminal.unwrap_or_else(|| rustix::termios::isatty(rustix::stdio::stdin()))
     }
@@ -64,6 +73,19 @@ impl<'a> Context<'a> {
         }
         match self.engine.as_deref_mut() {
             Some(engine) => Ok(engine),
+            None => unreachable!("opened above"),
+        }
+    }
+
+    /// The engine, and the streams that it writes to meanwhile.
+    pub fn engine_and_streams(
+        &mut self,
+    ) -> Result<(&mut dyn Engine, &mut dyn Write, &mut dyn Write), Report> {
+        if self.engine.is_none() {
+            self.engine = Some((self.open)(&self.options)?);
+        }
+        match self.engine.as_deref_mut() {
+            Some(engine) => Ok((engine, &mut *self.stdout, &mut *self.stderr)),
             None => unreachable!("opened above"),
         }
     }

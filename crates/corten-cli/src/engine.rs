@@ -12,9 +12,13 @@ use corten_cgroup::{Driver, Systemd};
 use corten_engine::config::{CgroupManager, Config, ExposedPort, MountSource};
 use corten_engine::container::{self, Container};
 use corten_engine::doctor::{self, Verdict};
+use corten_engine::events;
+use corten_engine::events::{Actor, emit};
 use corten_engine::exec::ExecConfig;
 use corten_engine::files::{self, ChangeKind, CommitOptions, CopyOptions, Local, Pause};
+use corten_engine::log::read::{Output, Show};
 use corten_engine::record::Status;
+use corten_engine::top::Top;
 use corten_engine::volume::{self, Pruned, Volume};
 use corten_engine::{
     DetachKeys, Dirs, EngineError, Rootless, collect, exec, explain, rename, run, start, update,
@@ -25,9 +29,9 @@ use corten_store::{
 use serde_json::{Value, json};
 
 use crate::engine_api::{
-    Attach, Commit, ContainerState, ContainerSummary, Control, Controlled, Copied, Copy, CopyDirection,
-    Doctor, DoctorFinding, Engine, EngineOptions, ImageRemoval, ImageStep, ImageSummary, Import, Load,
-    Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, Update, VolumeSummary,
+    Attach, Commit, ContainerState, ContainerSummary, ContainerUsage, Control, Controlled, Copied, Copy,
+    CopyDirection, Doctor, DoctorFinding, Engine, EngineOptions, ImageRemoval, ImageStep, ImageSummary,
+    Import, Load, Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, Update, Visit, VolumeSummary,
 };
 use crate::report::{ENGINE_FAILED, Kind, Report};
 use crate::{document, document_parts, info};
@@ -259,7 +263,8 @@ fn whole(dirs: &Dirs, container: Container) -> Value {
     let config = &record.config;
     let port = |port: &ExposedPort| (format!("{}/{}", port.port, port.protocol.as_str()), json!({}));
     let exposed: serde_json::Map<String, Value> = config.exposed_ports.iter().map(port).collect();
-    let log = dirs.container(&record.id).join("log.json");
+    let driver = config.log.driver.as_deref().unwrap_or("json-file");
+    let log = dirs.container(&record.id).join(if driver == "local" { "log.local" } else { "log.json" });
     let log_path = if log.exists() { log.display().to_string() } else { String::new() };
     let mut document = json!({
         "Id": record.id,
@@ -556,6 +561,16 @@ impl Engine for LocalEngine {
             .store()?
             .remove(reference, remove, || in_use(&self.dirs))
             .map_err(|error| store_report(&error))?;
+        // The image itself is the first that is deleted; its layers follow.
+        let image =
+            done.iter().position(|one| matches!(one, Removed::Deleted(_))).map_or(done.len(), |at| at + 1);
+        for removed in &done[..image] {
+            let (id, action) = match removed {
+                Removed::Untagged(name) => (name.familiar(), "untag"),
+                Removed::Deleted(digest) => (digest.to_string(), "delete"),
+            };
+            emit(&self.dirs, &Actor::image(&id, &id), action, &[]);
+        }
         Ok(done
             .into_iter()
             .map(|removed| match removed {
@@ -596,7 +611,9 @@ impl Engine for LocalEngine {
             ),
         };
         let image = self.store()?.import(input, &options).map_err(|error| store_report(&error))?;
-        Ok(image.id.to_string())
+        let id = image.id.to_string();
+        emit(&self.dirs, &Actor::image(&id, request.reference.as_deref().unwrap_or(&id)), "import", &[]);
+        Ok(id)
     }
 
     fn load(&mut self, request: Load) -> Result<Vec<Loaded>, Report> {
@@ -623,6 +640,9 @@ impl Engine for LocalEngine {
         };
         let mut lines = Vec::new();
         for image in loaded.map_err(|error| store_report(&error))? {
+            let id = image.id.to_string();
+            let name = image.names.first().map_or_else(|| id.clone(), |name| name.familiar());
+            emit(&self.dirs, &Actor::image(&id, &name), "load", &[]);
             if image.names.is_empty() {
                 lines.push(Loaded::Untagged(image.id.to_string()));
             }
@@ -684,8 +704,9 @@ impl Engine for LocalEngine {
         name: Option<&str>,
         labels: BTreeMap<String, String>,
     ) -> Result<String, Report> {
-        let made = volume::create(&self.dirs, name, labels);
-        made.map(|volume| volume.name).map_err(|error| engine_report(&error))
+        let made = volume::create(&self.dirs, name, labels).map_err(|error| engine_report(&error))?;
+        emit(&self.dirs, &Actor::volume(&made.name), "create", &[]);
+        Ok(made.name)
     }
 
     fn volumes(&mut self) -> Result<Vec<VolumeSummary>, Report> {
@@ -719,13 +740,20 @@ impl Engine for LocalEngine {
 
     fn remove_volume(&mut self, name: &str, force: bool) -> Result<(), Report> {
         collect::sweep(&self.dirs);
-        volume::remove(&self.dirs, name, force).map_err(|error| engine_report(&error))
+        volume::remove(&self.dirs, name, force).map_err(|error| engine_report(&error))?;
+        emit(&self.dirs, &Actor::volume(name), "destroy", &[]);
+        Ok(())
     }
 
     fn prune_volumes(&mut self, chosen: &dyn Fn(&VolumeSummary) -> bool) -> Result<Pruned, Report> {
         collect::sweep(&self.dirs);
-        volume::prune(&self.dirs, |volume| chosen(&volume_summary(&self.dirs, volume.clone(), 0)))
-            .map_err(|error| engine_report(&error))
+        let pruned =
+            volume::prune(&self.dirs, |volume| chosen(&volume_summary(&self.dirs, volume.clone(), 0)))
+                .map_err(|error| engine_report(&error))?;
+        for name in &pruned.names {
+            emit(&self.dirs, &Actor::volume(name), "destroy", &[]);
+        }
+        Ok(pruned)
     }
 
     fn doctor(&mut self) -> Result<Doctor, Report> {
@@ -788,6 +816,54 @@ impl Engine for LocalEngine {
             Ok(run::Outcome::Exited { code, oom_killed }) => Ok(RunOutcome::Exited { code, oom_killed }),
             Err(error) => Err(engine_report(&error).status(exec::exit_code(&error))),
         }
+    }
+
+    fn logs(&mut self, name: &str, show: &Show, output: Output<'_>) -> Result<(), Report> {
+        collect::sweep(&self.dirs);
+        corten_engine::log::read::logs(&self.dirs, name, show, output).map_err(|error| engine_report(&error))
+    }
+
+    fn events(
+        &mut self,
+        since_ns: Option<i128>,
+        until_ns: Option<i128>,
+        visit: Visit<'_>,
+    ) -> Result<(), Report> {
+        /// Either's failure.
+        struct Failed(Report);
+        impl From<EngineError> for Failed {
+            fn from(error: EngineError) -> Self {
+                Self(engine_report(&error))
+            }
+        }
+        collect::sweep(&self.dirs);
+        events::watch(&self.dirs, since_ns, until_ns, |event| visit(&event).map_err(Failed))
+            .map_err(|Failed(report)| report)
+    }
+
+    fn usage(&mut self, names: &[String], all: bool) -> Result<Vec<ContainerUsage>, Report> {
+        let failed = |error: EngineError| engine_report(&error);
+        collect::sweep(&self.dirs);
+        let containers = if names.is_empty() {
+            let mut list = container::list(&self.dirs).map_err(failed)?;
+            list.retain(|one| all || one.state.is_alive());
+            list.into_iter().map(|one| (one.record.id.clone(), one)).collect::<Vec<_>>()
+        } else {
+            let find = |name: &String| Ok((name.clone(), container::find(&self.dirs, name)?));
+            names.iter().map(find).collect::<Result<_, _>>().map_err(failed)?
+        };
+        let mut usages = Vec::new();
+        for (asked, container) in containers {
+            let usage = corten_engine::stats::usage(&container).map_err(failed)?;
+            let (id, name) = (container.record.id, container.record.name);
+            usages.push(ContainerUsage { id, name, asked, usage });
+        }
+        Ok(usages)
+    }
+
+    fn top(&mut self, name: &str, options: &[String]) -> Result<Top, Report> {
+        collect::sweep(&self.dirs);
+        corten_engine::top::top(&self.dirs, name, options).map_err(|error| engine_report(&error))
     }
 
     fn internal(&mut self, _args: Vec<OsString>) -> Result<u8, Report> {

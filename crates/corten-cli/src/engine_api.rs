@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use corten_engine::config::{Config, PullPolicy};
 use corten_engine::exec::ExecConfig;
 pub use corten_engine::files::Copied;
+use corten_engine::log::read::{Output, Show};
+use corten_engine::stats::Usage;
+use corten_engine::top::Top;
 pub use corten_engine::update::Update;
 use corten_engine::volume::Pruned;
 use serde_json::Value;
@@ -94,6 +97,23 @@ pub trait Engine {
 
     /// Runs one more process in a container; in the foreground it returns when that ended.
     fn exec(&mut self, container: &str, config: ExecConfig) -> Result<RunOutcome, Report>;
+    /// Hands out what a container wrote.
+    fn logs(&mut self, name: &str, show: &Show, output: Output<'_>) -> Result<(), Report>;
+
+    /// Shows events from `since_ns` (absent: from now) until `until_ns` (absent: for ever), or until `visit`
+    /// says false.
+    fn events(
+        &mut self,
+        since_ns: Option<i128>,
+        until_ns: Option<i128>,
+        visit: Visit<'_>,
+    ) -> Result<(), Report>;
+
+    /// What these containers use; without names all that run, or all.
+    fn usage(&mut self, names: &[String], all: bool) -> Result<Vec<ContainerUsage>, Report>;
+
+    /// The processes of a container, as ps shows them.
+    fn top(&mut self, name: &str, options: &[String]) -> Result<Top, Report>;
 
     /// `corten internal …`: the engine's own processes.
     fn internal(&mut self, args: Vec<OsString>) -> Result<u8, Report>;
@@ -154,6 +174,19 @@ pub struct Commit {
     pub message: Option<String>,
     /// `None`: if it can be.
     pub pause: Option<bool>,
+}
+
+/// What is done with an event; false: no more.
+pub type Visit<'a> = &'a mut dyn FnMut(&Value) -> Result<bool, Report>;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerUsage {
+    pub id: String,
+    pub name: String,
+    /// As it was asked for.
+    pub asked: String,
+    /// `None`: it does not run.
+    pub usage: Option<Usage>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -476,3 +476,83 @@ fn records() {
         assert!(got.code == 1 && got.stderr.contains(&format!("invalid filter '{filter}'")), "{got:?}");
     }
 }
+
+#[test]
+fn logs() {
+    let got = corten(&["logs", "-ft", "--since", "10m", "--until=2024-02-29T12:00:00.5Z", "-n3", "web"]);
+    assert_eq!((got.code, got.stdout.as_str(), got.stderr.as_str()), (0, "out\n", "err\n"));
+    let Some(Call::Logs(name, show)) = got.calls.last() else { panic!("{got:?}") };
+    let now_ns = i128::from(common::NOW_S) * 1_000_000_000;
+    assert!(name == "web" && show.follow && show.timestamps && !show.details);
+    assert_eq!((show.since_ns, show.until_ns), (Some(now_ns - 600_000_000_000), Some(now_ns + 500_000_000)));
+    assert_eq!(show.tail, Some(3));
+    for (tail, want) in [("all", None), ("0", Some(0)), ("-1", None)] {
+        let got = corten(&["container", "logs", "--tail", tail, "web"]);
+        let Some(Call::Logs(_, show)) = got.calls.last() else { panic!("{got:?}") };
+        assert_eq!(show.tail, want, "{tail}");
+    }
+    for (args, want) in [
+        (
+            &["logs", "--since", "yesterday", "web"][..],
+            "invalid value for \"since\": failed to parse value as time",
+        ),
+        (&["logs", "--tail", "x", "web"], "invalid value for \"tail\""),
+        (&["logs"], "'corten logs' requires 1 argument"),
+    ] {
+        let got = corten(args);
+        assert!(got.code != 0 && got.stderr.contains(want), "{args:?}: {}", got.stderr);
+    }
+}
+
+#[test]
+fn events() {
+    assert_eq!(
+        corten(&["events", "-f", "container=web"]).stdout,
+        "2024-02-29T12:00:00.000000007Z container start aaaa (image=busybox, name=web, tier=b)\n"
+    );
+    for (filters, want) in [
+        (&["type=container"][..], "start;die;"),
+        (&["type=volume", "type=image"], "create;import;"),
+        (&["event=die"], "die;"),
+        (&["container=bb"], "die;"),
+        (&["image=busybox"], "start;import;"),
+        (&["image=debian"], "die;"),
+        (&["volume=data"], "create;"),
+        (&["label=tier=b"], "start;"),
+        (&["label=tier=c"], ""),
+    ] {
+        let mut args = vec!["system", "events", "--format", "{{.Action}};"];
+        filters.iter().for_each(|filter| args.extend(["-f", filter]));
+        let got = corten(&args);
+        assert_eq!(got.stdout.replace('\n', ""), want, "{filters:?}: {}", got.stderr);
+    }
+    let got = corten(&["events", "--format", "json", "-f", "event=die"]);
+    let event: serde_json::Value = serde_json::from_str(&got.stdout).unwrap();
+    assert_eq!(event["Actor"]["Attributes"]["exitCode"], "3");
+    assert!(corten(&["events", "-f", "x=1"]).stderr.contains("invalid filter 'x'"));
+}
+
+#[test]
+fn stats_and_top() {
+    let got = corten(&["stats", "--no-stream", "-a"]);
+    assert_eq!(
+        got.stdout,
+        "CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT   MEM %     NET I/O       BLOCK I/O   PIDS\n\
+         aaaaaaaaaaaa   web       0.00%     3MiB / 64MiB        4.69%     1.5kB / 0B    --          2\n\
+         bbbbbbbbbbbb   job       0.00%     0B / 0B             0.00%     0B / 0B       0B / 0B     0\n"
+    );
+    assert_eq!(got.calls.last(), Some(&Call::Usage(Vec::new(), true)));
+    let got = corten(&[
+        "stats",
+        "--no-stream",
+        "--no-trunc",
+        "--format",
+        "{{.Container}} {{.ID}} {{.PIDs}}",
+        "web",
+    ]);
+    assert!(got.stdout.starts_with(&format!("web {} 2\n", "a".repeat(64))), "{}", got.stdout);
+    let got = corten(&["top", "web", "-o", "pid,cmd"]);
+    assert_eq!(got.calls.last(), Some(&Call::Top("web".into(), vec!["-o".into(), "pid,cmd".into()])));
+    let want = format!("{:<20}{:<20}CMD\n{:<20}{:<20}sh -c 'a?[31m'\n", "UID", "PID", "0", "7");
+    assert_eq!(got.stdout, want);
+}

@@ -26,6 +26,7 @@ use rustix::io::Errno;
 use crate::config::CgroupManager;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
+use crate::events::{Actor, Journal};
 use crate::hold::Hold;
 use crate::record::{self, Record, State, Status};
 
@@ -64,6 +65,7 @@ pub fn collect(dirs: &Dirs) {
 pub fn sweep(dirs: &Dirs) {
     collect(dirs);
     sweep_all(dirs);
+    crate::events::trim(dirs);
 }
 
 fn sweep_all(dirs: &Dirs) {
@@ -171,6 +173,7 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
     }
     let end = state.map(|state| ended(&live, state));
     release(dirs, id, Some(&record))?;
+    tell(dirs, &record, end.as_ref(), &kept.join("state.json"))?;
     if record.config.auto_remove {
         crate::volume::discard(dirs, id, &crate::volume::anonymous_in(&record.config));
         return forget(dirs, id, Some(&record.name)).map(|()| None);
@@ -190,6 +193,21 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
         remove_file(&kept.join(partial))?;
     }
     remove_tree(dirs, &live).map(|()| None)
+}
+
+/// The event of an end that nobody told of.
+fn tell(dirs: &Dirs, record: &Record, end: Option<&State>, path: &Path) -> Result<(), EngineError> {
+    let Some(end) = end.filter(|end| end.status == Status::Exited) else { return Ok(()) };
+    if noted_already(path, end)? {
+        return Ok(());
+    }
+    let actor = Actor::container(record);
+    let journal = Journal::open(dirs);
+    journal.add(&actor, &[("die", &[("exitCode", &end.exit_code.to_string())], end.finished_ns)]);
+    if record.config.auto_remove {
+        journal.add(&actor, &[("destroy", &[], record::now_ns())]);
+    }
+    Ok(())
 }
 
 fn noted_already(path: &Path, state: &State) -> Result<bool, EngineError> {

@@ -3,6 +3,7 @@
 use crate::collect;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
+use crate::events;
 use crate::hold::Hold;
 use crate::record::{self, Record, State, Status};
 
@@ -102,6 +103,8 @@ pub fn remove(dirs: &Dirs, name: &str, force: bool, volumes: bool) -> Result<Str
         if !force {
             return Err(EngineError::Running(container.record.name));
         }
+        let actor = events::Actor::container(&container.record);
+        events::emit(dirs, &actor, "kill", &[("signal", "9")]);
         crate::start::stop(dirs, &id, Some(rustix::process::Signal::KILL.as_raw()), None)?;
     }
     let hold = match Hold::try_take(dirs, &id)? {
@@ -122,6 +125,7 @@ pub fn remove(dirs: &Dirs, name: &str, force: bool, volumes: bool) -> Result<Str
         crate::volume::discard(dirs, &id, &crate::volume::anonymous_in(&container.record.config));
     }
     collect::forget(dirs, &id, Some(&container.record.name))?;
+    events::emit(dirs, &events::Actor::container(&container.record), "destroy", &[]);
     drop(hold);
     Ok(id)
 }

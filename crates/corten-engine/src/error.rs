@@ -26,6 +26,12 @@ pub enum EngineError {
         /// How.
         reason: String,
     },
+    /// The log cannot be read back.
+    #[error("configured logging driver does not support reading: {0}")]
+    LogNotRead(String),
+    /// ps(1) could not tell.
+    #[error("ps: {0}")]
+    Ps(String),
     /// No container of that name or id.
     #[error("No such container: {0}")]
     NoSuchContainer(String),

@@ -9,6 +9,7 @@
 //!   volumes/<name>/              see `volume.rs`
 //! /run/corten/
 //!   ids/<n> -> <id>              leases of blocks of user ids
+//!   events                       see `events.rs`
 //!   <id>/                        state.json, exit, stdout, stderr; locked while something is under way
 //! ```
 //!
@@ -29,6 +30,7 @@ pub mod dirs;
 pub mod doctor;
 mod edit;
 pub mod error;
+pub mod events;
 pub mod exec;
 pub mod explain;
 pub mod files;
@@ -37,7 +39,7 @@ mod hold;
 mod host_image;
 mod joins;
 mod lease;
-mod log;
+pub mod log;
 mod monitor;
 mod names;
 mod places;
@@ -50,6 +52,8 @@ pub mod run;
 mod session;
 mod settle;
 pub mod start;
+pub mod stats;
+pub mod top;
 pub mod update;
 pub mod volume;
 

@@ -233,6 +233,7 @@ fn make(dirs: &Dirs, mut config: Config, id: &str, name: &str) -> Result<(Record
     let held = volume::hold(dirs, &record.config)?;
     let keep = if record.config.auto_remove { &run_dir } else { &container_dir };
     record::write(&keep.join("config.json"), &record, !record.config.auto_remove)?;
+    crate::events::emit(dirs, &crate::events::Actor::container(&record), "create", &[]);
     if !record.config.auto_remove {
         record::write(&container_dir.join("state.json"), &State::created(), false)?;
     }

@@ -27,6 +27,20 @@ pub fn unix_seconds(text: &str) -> Option<i64> {
     Some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
+/// Nanoseconds since 1970 of an RFC 3339 time in UTC, as [`rfc3339`] writes it.
+pub fn unix_ns(text: &str) -> Option<i128> {
+    let seconds = unix_seconds(text)?;
+    let rest = text.get(19..)?.strip_suffix('Z')?;
+    let nanos = match rest.strip_prefix('.') {
+        None if rest.is_empty() => 0,
+        Some(digits) if (1..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse::<i128>().ok()? * 10i128.pow(9 - digits.len() as u32)
+        }
+        _ => return None,
+    };
+    Some(i128::from(seconds) * 1_000_000_000 + nanos)
+}
+
 /// Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days; for days since 1970 ≥ 0.
 fn civil(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
@@ -50,6 +64,19 @@ mod tests {
         assert_eq!(at(951_782_400, 0), "2000-02-29T00:00:00Z");
         assert_eq!(at(1_709_251_199, 500_000_000), "2024-02-29T23:59:59.5Z");
         assert_eq!(at(4_102_444_800, 1), "2100-01-01T00:00:00.000000001Z");
+    }
+
+    #[test]
+    fn times_become_nanoseconds() {
+        for (text, ns) in [
+            ("1970-01-01T00:00:01Z", Some(1_000_000_000)),
+            ("1970-01-01T00:00:00.000000001Z", Some(1)),
+            ("2024-02-29T00:00:00.5Z", Some(1_709_164_800_500_000_000)),
+            ("1970-01-01T00:00:00.Z", None),
+            ("1970-01-01T00:00:00", None),
+        ] {
+            assert_eq!(unix_ns(text), ns, "{text}");
+        }
     }
 
     #[test]

@@ -56,6 +56,16 @@ pub fn close_copy(fd: BorrowedFd<'_>) {
     unsafe { libc::close(fd.as_raw_fd()) };
 }
 
+/// In a forked child that ends by `_exit` and drops nothing that it shares with its parent: closes every
+/// descriptor from `first` on.
+///
+/// # Errors
+/// What close_range(2) says.
+pub fn close_all_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: by contract no owner of any of these numbers is used or dropped in this process afterwards.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) }).map(drop)
+}
+
 /// The standard descriptors 0, 1, 2 of this process.
 #[must_use]
 pub fn standard(number: RawFd) -> BorrowedFd<'static> {

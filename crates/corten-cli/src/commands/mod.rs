@@ -18,6 +18,7 @@ mod cp;
 mod create;
 mod diff;
 mod doctor;
+mod events;
 mod exec;
 mod export;
 mod help_command;
@@ -31,6 +32,7 @@ mod inspect;
 mod internal;
 mod kill;
 mod load;
+mod logs;
 mod pause;
 mod port;
 mod ps;
@@ -40,8 +42,10 @@ mod rm;
 mod rmi;
 mod run;
 mod start;
+mod stats;
 mod stop;
 mod tag;
+mod top;
 mod unpause;
 mod update;
 mod version;
@@ -71,6 +75,7 @@ pub(crate) const ROOT: &[Entry] = &[
     Entry::of::<doctor::Args>(),
     Entry::of::<exec::Args>(),
     Entry::of::<export::Args>(),
+    Entry::of::<events::Args>(),
     Entry::of::<help_command::Args>(),
     Entry::of::<history::Args>(),
     Entry::of::<images::Args>(),
@@ -82,6 +87,7 @@ pub(crate) const ROOT: &[Entry] = &[
     Entry::of::<load::Args>(),
     Entry::of::<pause::Args>(),
     Entry::of::<port::Args>(),
+    Entry::of::<logs::Args>(),
     Entry::of::<ps::Args>(),
     Entry::of::<rename::Args>(),
     Entry::of::<restart::Args>(),
@@ -93,6 +99,8 @@ pub(crate) const ROOT: &[Entry] = &[
     Entry::of::<tag::Args>(),
     Entry::of::<unpause::Args>(),
     Entry::of::<update::Args>(),
+    Entry::of::<stats::Args>(),
+    Entry::of::<top::Args>(),
     Entry::of::<version::Args>(),
     Entry::of::<wait::Args>(),
 ];
@@ -109,6 +117,7 @@ pub(crate) const GROUPS: &[Group] = &[
             Entry::of::<export::Args>(),
             Entry::of::<container_inspect::Args>(),
             Entry::named::<ps::Args>("list").hide(),
+            Entry::of::<logs::Args>(),
             Entry::named::<ps::Args>("ls"),
             Entry::of::<port::Args>(),
             Entry::of::<container_prune::Args>(),
@@ -127,6 +136,8 @@ pub(crate) const GROUPS: &[Group] = &[
             Entry::of::<unpause::Args>(),
             Entry::of::<update::Args>(),
             Entry::of::<wait::Args>(),
+            Entry::of::<stats::Args>(),
+            Entry::of::<top::Args>(),
         ],
     },
     Group {
@@ -148,7 +159,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "system",
         about: "Manage Corten",
-        entries: &[Entry::of::<doctor::Args>(), Entry::of::<info::Args>()],
+        entries: &[Entry::of::<doctor::Args>(), Entry::of::<events::Args>(), Entry::of::<info::Args>()],
     },
     Group {
         name: "volume",

@@ -15,6 +15,9 @@ use corten_cli::engine_api::*;
 use corten_cli::report::{NOT_FOUND, Report};
 use corten_engine::config::Config;
 use corten_engine::exec::ExecConfig;
+use corten_engine::log::read::{Output, Show};
+use corten_engine::stats::Usage;
+use corten_engine::top::Top;
 use corten_engine::volume::Pruned;
 use serde_json::{Value, json};
 
@@ -41,6 +44,10 @@ pub enum Call {
     Rename(String, String),
     Update(String, Box<Update>),
     Tag(String, String),
+    Logs(String, Show),
+    Events(Option<i128>, Option<i128>),
+    Usage(Vec<String>, bool),
+    Top(String, Vec<String>),
 }
 
 struct Fake(Rc<RefCell<Vec<Call>>>);
@@ -211,6 +218,60 @@ impl Engine for Fake {
         Ok(json!({"KernelVersion": "6.18", "Features": {"IdmappedMounts": true}, "Warnings": ["a", "b"]}))
     }
 
+    fn logs(&mut self, name: &str, show: &Show, output: Output<'_>) -> Result<(), Report> {
+        self.0.borrow_mut().push(Call::Logs(name.into(), show.clone()));
+        output(false, b"out\n")?;
+        output(true, b"err\n")?;
+        Ok(())
+    }
+
+    fn events(
+        &mut self,
+        since_ns: Option<i128>,
+        until_ns: Option<i128>,
+        visit: Visit<'_>,
+    ) -> Result<(), Report> {
+        self.0.borrow_mut().push(Call::Events(since_ns, until_ns));
+        let event = |kind: &str, action: &str, id: &str, attributes: Value| {
+            json!({"Type": kind, "Action": action, "Actor": {"ID": id, "Attributes": attributes},
+                   "scope": "local", "time": NOW_S, "timeNano": NOW_S as u64 * 1_000_000_000 + 7})
+        };
+        for event in [
+            event("container", "start", "aaaa", json!({"image": "busybox", "name": "web", "tier": "b"})),
+            event("container", "die", "bbbb", json!({"image": "debian:12", "name": "job", "exitCode": "3"})),
+            event("volume", "create", "data", json!({"driver": "local"})),
+            event("image", "import", "sha256:dd", json!({"name": "busybox:latest"})),
+        ] {
+            visit(&event)?;
+        }
+        Ok(())
+    }
+
+    fn usage(&mut self, names: &[String], all: bool) -> Result<Vec<ContainerUsage>, Report> {
+        self.0.borrow_mut().push(Call::Usage(names.to_vec(), all));
+        let usage = Usage {
+            cpu_ns: Some(5),
+            memory_bytes: Some(3 << 20),
+            memory_limit_bytes: Some(64 << 20),
+            network_bytes: (1500, 0),
+            block_bytes: None,
+            pids: Some(2),
+        };
+        let one = |id: char, name: &str, usage| ContainerUsage {
+            id: id.to_string().repeat(64),
+            name: name.into(),
+            asked: name.into(),
+            usage,
+        };
+        Ok(vec![one('a', "web", Some(usage)), one('b', "job", None)])
+    }
+
+    fn top(&mut self, name: &str, options: &[String]) -> Result<Top, Report> {
+        self.0.borrow_mut().push(Call::Top(name.into(), options.to_vec()));
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        Ok(Top { titles: row(["UID", "PID", "CMD"]), processes: vec![row(["0", "7", "sh -c 'a\x1b[31m'"])] })
+    }
+
     fn internal(&mut self, args: Vec<OsString>) -> Result<u8, Report> {
         self.0.borrow_mut().push(Call::Internal(args));
         Ok(7)
@@ -307,6 +368,7 @@ pub fn corten_at(args: &[&str], env: &[(&str, &str)], terminal: bool) -> Outcome
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut cx = Context::new(&mut stdout, &mut stderr, &lookup, &open);
     cx.now_s = NOW_S;
+    cx.now_fraction_ns = 0;
     cx.fixed_columns = Some(100);
     cx.fixed_stdin_is_terminal = Some(terminal);
     let code = corten_cli::run(&args, &mut cx);

@@ -32,6 +32,7 @@ pub mod pull;
 pub mod resources;
 pub mod restart;
 pub mod security_opt;
+pub mod since;
 pub mod size;
 pub mod stream;
 pub mod time_offset;

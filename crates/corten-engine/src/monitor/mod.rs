@@ -25,11 +25,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::config::Config;
-use crate::config::log::JsonFile;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
+use crate::events::{Actor, Event, Journal};
 use crate::hold::Hold;
 use crate::lease::Lease;
+use crate::log::Sink;
 use crate::prepare::{self, Drawn};
 use crate::record::{self, Record, State, Status};
 use crate::session::{self, EXITED, FAILED, STARTED};
@@ -53,7 +54,7 @@ pub(crate) struct Monitor {
     /// The image that it was made from, whatever its name stands for now.
     image: String,
     /// Where what the container writes is kept, if it is.
-    log: Option<JsonFile>,
+    log: Option<Sink>,
     /// It has no pid namespace of its own.
     shares_pids: bool,
     /// Says that it lives.
@@ -62,6 +63,10 @@ pub(crate) struct Monitor {
     anonymous: Vec<String>,
     /// Whoever started it carries its streams.
     starter: bool,
+    /// What events say of it.
+    actor: Actor,
+    /// Open from the first event to the end.
+    journal: std::cell::OnceCell<Journal>,
 }
 
 /// A container that runs.
@@ -96,11 +101,14 @@ impl Monitor {
             id: record.id.clone(),
             name: record.name.clone(),
             image: if record.image_id.is_empty() { config.image.clone() } else { record.image_id.clone() },
-            log: if config.auto_remove { None } else { config.log.json_file()? },
+            // What goes with its container is kept only where nobody else sees it.
+            log: if config.auto_remove && starter { None } else { Sink::of(record)? },
             shares_pids,
             hold,
             anonymous: crate::volume::anonymous_in(config),
             starter,
+            actor: Actor::container(record),
+            journal: std::cell::OnceCell::new(),
             config: config.clone(),
         })
     }
@@ -147,6 +155,7 @@ impl Monitor {
             let Running { mut state, cgroup, streams, .. } = running;
             drop(streams);
             let clean = self.note(&mut state, cgroup, end);
+            self.tell_of_the_end(&state);
             let code = [state.exit_code as u8, u8::from(state.oom_killed)];
             let ran = Duration::from_nanos(u64::try_from(state.finished_ns - state.started_ns).unwrap_or(0));
             let again = policy.after(state.exit_code, ran).filter(|_| clean && !self.is_stopped());
@@ -215,6 +224,7 @@ impl Monitor {
         };
         state.pid_start = record::start_of(state.pid).unwrap_or(0);
         self.show(&state);
+        self.tell(&[("start", &[], state.started_ns)]);
         Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state })
     }
 
@@ -246,6 +256,24 @@ impl Monitor {
         cgroup.remove().is_ok()
     }
 
+    fn tell(&self, events: &[Event<'_>]) {
+        self.journal.get_or_init(|| Journal::open(&self.dirs)).add(&self.actor, events);
+    }
+
+    fn tell_of_the_end(&self, state: &State) {
+        let ns = state.finished_ns;
+        let code = state.exit_code.to_string();
+        let seconds = (ns.saturating_sub(state.started_ns) / 1_000_000_000).to_string();
+        let how = [("execDuration", seconds.as_str()), ("exitCode", code.as_str())];
+        let oom: Event<'_> = ("oom", &[], ns);
+        let events = [oom, ("die", &how, ns)];
+        self.tell(&events[usize::from(!state.oom_killed)..]);
+        // Somebody has to look now and then, and a call for each would be many.
+        if self.id.starts_with("00") {
+            crate::events::trim(&self.dirs);
+        }
+    }
+
     /// Whether its user stopped it.
     fn is_stopped(&self) -> bool {
         self.config.restart.unwrap_or_default() != crate::config::Restart::No
@@ -270,6 +298,7 @@ impl Monitor {
         } else if self.config.auto_remove {
             crate::volume::discard(&self.dirs, &self.id, &self.anonymous);
             let _left = crate::collect::forget(&self.dirs, &self.id, Some(&self.name));
+            self.tell(&[("destroy", &[], record::now_ns())]);
         } else {
             // Kept on disk: what runs no more outlives the boot.
             let _shown = record::write(&self.dirs.container(&self.id).join("state.json"), &state, true);
@@ -293,6 +322,9 @@ impl Monitor {
         }
         // What cannot be removed now is found unlocked, and removed, by the next command.
         let _left = crate::collect::finish(&self.dirs, &self.id);
+        if self.config.auto_remove {
+            self.tell(&[("destroy", &[], record::now_ns())]);
+        }
         let mut body = vec![error.exit_code()];
         body.extend_from_slice(error.to_string().as_bytes());
         body.truncate(session::CHUNK - 1);

@@ -27,8 +27,8 @@ impl Monitor {
     /// Carries bytes and signals until the first process has ended and everything it wrote is read; how it
     /// ended, if anybody knows.
     pub(super) fn serve(&self, running: &mut Running, clients: &mut Clients) -> Option<Exit> {
-        let path = self.dirs.container(&self.id).join("log.json");
-        let mut log = self.log.and_then(|limits| Log::open(&path, limits).ok());
+        let dir = self.dirs.container(&self.id);
+        let mut log = self.log.clone().and_then(|sink| Log::open(dir, sink).ok());
         let mut buffer = vec![0; session::CHUNK];
         while let Ok(found) = look(Some(running), clients, None) {
             if found.ended {

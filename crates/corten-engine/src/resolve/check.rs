@@ -30,7 +30,9 @@ pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
     if config.auto_remove && config.restart.is_some_and(|restart| restart != crate::config::Restart::No) {
         return Err(EngineError::Conflict("cannot specify both --restart and --rm"));
     }
-    config.log.json_file()?;
+    if config.log.parsed()?.driver == crate::config::log::Driver::Journald {
+        crate::log::check_journal()?;
+    }
     if config.time_offset.is_some() && !std::path::Path::new("/proc/self/ns/time").exists() {
         return refuse("--time-offset", "this kernel has no time namespaces (Linux 5.6, CONFIG_TIME_NS)");
     }
