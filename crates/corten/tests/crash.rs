@@ -142,8 +142,9 @@ impl Bench {
         let mut left = Vec::new();
         let mut add = |what: &str, name: &str| left.push(format!("{what} {name}"));
         let run = self.host.path("run");
-        for name in
-            names(&run).iter().filter(|name| !["ids", "swept", &self.bystander].contains(&name.as_str()))
+        for name in names(&run)
+            .iter()
+            .filter(|name| !["ids", "swept", "events", &self.bystander].contains(&name.as_str()))
         {
             add("run directory", name);
         }

@@ -81,7 +81,7 @@ fn a_start_without_a_monitor_leaves_nothing() {
     assert_eq!(output.status.code(), Some(125));
     assert!(text(&output.stderr).contains("EAGAIN"), "{}", text(&output.stderr));
     host.assert_clean(&[]);
-    assert_eq!(std::fs::read_dir(host.path("run")).unwrap().count(), 2, "ids and swept");
+    assert_eq!(std::fs::read_dir(host.path("run")).unwrap().count(), 3, "events, ids and swept");
 }
 
 /// What a boot leaves where /run is emptied: directories and names of containers that nobody has a record of.

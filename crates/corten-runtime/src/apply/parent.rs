@@ -426,7 +426,18 @@ fn init_program(path: Option<&Path>) -> Result<OwnedFd, StartError> {
     let make = || -> Result<OwnedFd, CallError> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let tree = match path {
-            None => open_tree(CWD, c"/proc/self/exe", flags),
+            None => match open_tree(CWD, c"/proc/self/exe", flags) {
+                // We were executed from such a mount ourselves, which is attached nowhere: it is that.
+                Err(Errno::INVAL) if is_sealed()? => {
+                    return rustix::fs::open(
+                        c"/proc/self/exe",
+                        OFlags::PATH | OFlags::CLOEXEC,
+                        Mode::empty(),
+                    )
+                    .call(|| "open(\"/proc/self/exe\", O_PATH)");
+                }
+                other => other,
+            },
             Some(path) => open_tree(&own_program(path)?, c"", flags | OpenTreeFlags::AT_EMPTY_PATH),
         }
         .call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)")?;
@@ -436,6 +447,12 @@ fn init_program(path: Option<&Path>) -> Result<OwnedFd, StartError> {
         Ok(tree)
     };
     make().during(|| "preparing init".to_owned())
+}
+
+/// Whether the mount that we were executed from can be written to by nobody.
+fn is_sealed() -> Result<bool, CallError> {
+    let stat = rustix::fs::statvfs(c"/proc/self/exe").call(|| "statfs(\"/proc/self/exe\")")?;
+    Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// Corten's own binary on a mount of its own that nobody can write to; `path` is where it is, if this is
