@@ -58,7 +58,10 @@ fn visible(command: &Command) -> impl Iterator<Item = &Command> {
 /// What follows the command's own words; `[OPTIONS]` is put before it where there are any.
 fn arguments(command: &Command) -> String {
     let named = command.get_arguments().find(|arg| arg.get_id() == "args");
-    named.and_then(|arg| arg.get_value_names()).map_or_else(String::new, |names| names.join(" "))
+    named.and_then(|arg| arg.get_value_names()).map_or_else(String::new, |names| {
+        // A second form stands in a line of its own.
+        names.join(" ").replace("\n\t", " or ")
+    })
 }
 
 fn has_options(command: &Command) -> bool {

@@ -233,7 +233,7 @@ fn the_rest() {
     let got = corten_with(&["ps", "-q"], &[("CORTEN_ROOT", "/env")]);
     assert!(matches!(&got.calls[0], Call::Open(o) if o.root.as_deref() == Some("/env".as_ref())));
     for (args, want) in [
-        (&["foo"][..], "error: corten: 'foo' is not a corten command.\nSee 'corten --help'.\n"),
+        (&["frobnicate"][..], "error: corten: 'frobnicate' is not a corten command.\nSee 'corten --help'.\n"),
         (
             &["imges"],
             "error: corten: 'imges' is not a corten command.\n  hint: did you mean `corten images`?\nSee 'corten --help'.\n",
@@ -537,9 +537,9 @@ fn stats_and_top() {
     let got = corten(&["stats", "--no-stream", "-a"]);
     assert_eq!(
         got.stdout,
-        "CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT   MEM %     NET I/O       BLOCK I/O   PIDS\n\
-         aaaaaaaaaaaa   web       0.00%     3MiB / 64MiB        4.69%     1.5kB / 0B    --          2\n\
-         bbbbbbbbbbbb   job       0.00%     0B / 0B             0.00%     0B / 0B       0B / 0B     0\n"
+        "CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT   MEM %     NET I/O      BLOCK I/O   PIDS\n\
+         aaaaaaaaaaaa   web       0.00%     3MiB / 64MiB        4.69%     1.5kB / 0B   --          2\n\
+         bbbbbbbbbbbb   job       0.00%     0B / 0B             0.00%     0B / 0B      0B / 0B     0\n"
     );
     assert_eq!(got.calls.last(), Some(&Call::Usage(Vec::new(), true)));
     let got = corten(&[

@@ -212,7 +212,7 @@ fn refusals() {
             "error: conflicting options: cannot specify both --attach and --detach\n",
         ),
         (&["--log-driver=none", "--log-opt=a=b", "i"], "error: invalid logging opts for driver none\n"),
-        (&["--log-driver=local", "i"], "error: logger: no log driver named 'local' is registered"),
+        (&["--log-driver=syslog", "i"], "error: logger: no log driver named 'syslog' is registered"),
         (
             &["--time-offset=5", "i"],
             "error: invalid argument \"5\" for \"--time-offset\" flag: invalid time offset \"5\"",

@@ -532,16 +532,18 @@ fn cve_2016_9962_nobody_in_the_container_gets_at_it_before_its_program() {
                   read c < $p/comm; [ \"$c\" = corten ] || continue; echo $p >> /tmp/seen; \
                   for l in exe fd/3 fd/5 fd/9; do t=$(readlink $p/$l) || continue; \
                   read c < $p/comm; [ \"$c\" = corten ] || continue; \
-                  case $t in */busybox) ;; *) echo $l $t >> /tmp/got;; esac; done; \
+                  case $t in */busybox|/dev/null) ;; *) echo $l $t >> /tmp/got;; esac; done; \
                   t=$(ls $p/fd) && read c < $p/comm && [ \"$c\" = corten ] || continue; \
-                  case $(echo $t) in '0 1 2') ;; *) echo fd $t >> /tmp/got;; esac; done; \
+                  case $(echo $t) in '0 1 2') ;; *) echo numbers $t >> /tmp/got;; esac; done; \
                   done 2>/dev/null";
     for flags in [&[][..], &["--userns", "host"], &["--cap-add", "SYS_PTRACE"]] {
         run(&host, "spy", flags, &["busybox", "sh", "-c", script]);
         let seen = |host: &Host| text(&exec(host, &["spy", "cat", "/tmp/seen"]).stdout).lines().count();
         eventually("it is seen on its way", || seen(&host) >= 3);
         let got = sh(&host, &[], "spy", "cat /tmp/got 2>/dev/null || exit 0");
-        assert_eq!(got, "", "{flags:?}");
+        // The machine's root owns /proc/PID/fd of any process, and may count what is in it; no more.
+        let told = |line: &&str| !(flags.contains(&"host") && line.starts_with("numbers "));
+        assert_eq!(got.lines().filter(told).collect::<Vec<_>>(), [""; 0], "{flags:?}");
         assert!(host.corten(&["rm", "-f", "spy"]).status.success());
     }
 }

@@ -75,7 +75,10 @@ impl Subcommand for Args {
         };
         if !self.explain {
             // Before a file is read that can be read once only.
-            cx.engine()?.seal(flags.has_host_root())?;
+            let host_root = flags.has_host_root();
+            if host_root || !rustix::process::geteuid().is_root() {
+                cx.engine()?.seal(host_root)?;
+            }
         }
         let config = flags.into_config(args, cx)?;
         match cx.engine()?.run(config, options)? {

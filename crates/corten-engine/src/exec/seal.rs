@@ -88,7 +88,11 @@ fn aside() -> Result<OwnedFd, EngineError> {
         match make(&program).and_then(|sealed| give(&there, &sealed)) {
             Ok(()) => 0,
             Err(error) => {
-                let _gone = session::tell(there.as_fd(), session::FAILED, error.to_string().as_bytes());
+                let text = match &error {
+                    EngineError::UserNamespace { way_out, .. } => format!("{error}; {way_out}"),
+                    other => other.to_string(),
+                };
+                let _gone = session::tell(there.as_fd(), session::FAILED, text.as_bytes());
                 1
             }
         }
@@ -104,7 +108,8 @@ fn aside() -> Result<OwnedFd, EngineError> {
 }
 
 fn make(program: &Path) -> Result<OwnedFd, EngineError> {
-    unshare(CLONE_NEWUSER | CLONE_NEWNS).at("unshare(CLONE_NEWUSER|CLONE_NEWNS)", "")?;
+    unshare(CLONE_NEWUSER | CLONE_NEWNS)
+        .map_err(|errno| crate::rootless::forbidden("unshare(CLONE_NEWUSER|CLONE_NEWNS)", errno))?;
     Ok(corten_runtime::apply::sealed_program(Some(program))?)
 }
 

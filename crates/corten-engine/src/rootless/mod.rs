@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use corten_runtime::spec::{IdMaps, IdRange};
 
 pub(crate) use delegation::delegated_parent;
+pub(crate) use namespace::forbidden;
 
 use crate::dirs::make_private;
 use crate::error::{At, EngineError};

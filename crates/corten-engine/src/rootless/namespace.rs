@@ -112,7 +112,7 @@ fn run(program: &Path, pid: &str, words: &[String]) -> Result<(), String> {
 }
 
 /// Why this machine does not let a user have a user namespace, and where that is changed.
-fn forbidden(call: &str, errno: Errno) -> EngineError {
+pub(crate) fn forbidden(call: &str, errno: Errno) -> EngineError {
     let setting = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).ok();
     let is = |path: &str, value: &str| setting(path).as_deref() == Some(value);
     let way_out = if is("/proc/sys/user/max_user_namespaces", "0") || errno == Errno::NOSPC {
