@@ -13,7 +13,7 @@
 //! Signals are asked for by a match rule alone: `Subscribe` would make systemd send every change of every
 //! unit over the bus, and it sends JobRemoved to who started the job anyway
 //! (systemd src/core/dbus-job.c, bus_job_send_removed_signal). Source: org.freedesktop.systemd1(5),
-//! https://systemd.io/CGROUP_DELEGATION.
+//! <https://systemd.io/CGROUP_DELEGATION>.
 
 mod bus;
 mod fault;

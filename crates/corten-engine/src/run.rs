@@ -69,10 +69,11 @@ pub fn run(
         make(dirs, config, &id, &name).and_then(|made| created(&id).map(|()| made)).map_err(undone)?;
     let mut buffer = vec![0; session::CHUNK];
     let socket =
-        launch(dirs, &record, drawn, hold, !options.detach, &mut buffer).map_err(|cause| match cause {
-            NotLaunched::Before(error) => undo(dirs, &id, error),
-            NotLaunched::After(error) => error,
-        })?;
+        launch(dirs, &record, drawn, hold, Launch { starter: !options.detach, made_now: true }, &mut buffer)
+            .map_err(|cause| match cause {
+                NotLaunched::Before(error) => undo(dirs, &id, error),
+                NotLaunched::After(error) => error,
+            })?;
     if options.detach {
         return Ok(Outcome::Started(id));
     }
@@ -121,6 +122,7 @@ pub fn create(
     let name = reserve_name(dirs, &config, &id).map_err(undone)?;
     let (record, drawn) =
         make(dirs, config, &id, &name).and_then(|made| created(&id).map(|()| made)).map_err(undone)?;
+    crate::events::emit(dirs, &crate::events::Actor::container(&record), "create", &[]);
     if let Some(lease) = &drawn.lease {
         lease.release();
     }
@@ -134,25 +136,34 @@ pub fn create(
     Ok(id)
 }
 
+/// How a monitor is launched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Launch {
+    /// What the container writes comes over the socket that is returned, and its input ends with it.
+    pub(crate) starter: bool,
+    /// The container was made for this start.
+    pub(crate) made_now: bool,
+}
+
 /// Why a container does not run: nobody began to start it, or whoever did has told why and cleaned up.
 pub(crate) enum NotLaunched {
     Before(EngineError),
     After(EngineError),
 }
 
-/// Forks the monitor, which starts the container, and waits until it runs. `starter`: what the container
-/// writes comes over the socket that is returned, and its input ends with it.
+/// Forks the monitor, which starts the container, and waits until it runs.
 pub(crate) fn launch(
     dirs: &Dirs,
     record: &Record,
     drawn: Drawn,
     hold: Hold,
-    starter: bool,
+    how: Launch,
     buffer: &mut [u8],
 ) -> Result<OwnedFd, NotLaunched> {
     let name = || record.name.clone();
     let (client, end) = session::pair().at("socketpair", "monitor").map_err(NotLaunched::Before)?;
-    let monitor = Monitor::new(dirs, record, &drawn, hold, starter).map_err(NotLaunched::Before)?;
+    let monitor = Monitor::new(dirs, record, &drawn, hold, how.starter).map_err(NotLaunched::Before)?;
+    let monitor = if how.made_now { monitor.made_now(record) } else { monitor };
     let (mut client, mut end) = (Some(client), Some(end));
     let child = corten_sys::clone::fork(|| {
         // The monitor would never see the client go while it had the client's end itself.
@@ -233,7 +244,6 @@ fn make(dirs: &Dirs, mut config: Config, id: &str, name: &str) -> Result<(Record
     let held = volume::hold(dirs, &record.config)?;
     let keep = if record.config.auto_remove { &run_dir } else { &container_dir };
     record::write(&keep.join("config.json"), &record, !record.config.auto_remove)?;
-    crate::events::emit(dirs, &crate::events::Actor::container(&record), "create", &[]);
     if !record.config.auto_remove {
         record::write(&container_dir.join("state.json"), &State::created(), false)?;
     }

@@ -20,7 +20,7 @@ use crate::hold::Hold;
 use crate::monitor::{self, PAUSED, STOPPED};
 use crate::prepare;
 use crate::record::{self, Status};
-use crate::run::{NotLaunched, Outcome, launch};
+use crate::run::{Launch, NotLaunched, Outcome, launch};
 use crate::session::{self, ATTACH, EXITED, STARTED, STOPPING};
 use crate::volume;
 
@@ -92,7 +92,14 @@ pub fn start(dirs: &Dirs, name: &str, attach: Option<&AttachOptions>) -> Result<
     };
     let drawn = drawn.map_err(undone)?;
     let mut buffer = vec![0; session::CHUNK];
-    let launched = launch(dirs, &record, drawn, hold, attach.is_some(), &mut buffer);
+    let launched = launch(
+        dirs,
+        &record,
+        drawn,
+        hold,
+        Launch { starter: attach.is_some(), made_now: false },
+        &mut buffer,
+    );
     let socket = launched.map_err(|cause| match cause {
         NotLaunched::Before(error) => undone(error),
         NotLaunched::After(error) => error,

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The writer is a process of its own, forked when there is something to write: a disk that hangs or is
-//! full holds the writer up and never the monitor, which waits for room in the socket for [`PATIENCE`] and
+//! full holds the writer up and never the monitor, which waits for room in the socket for half a second and
 //! then drops what comes, until there is room again. How much was dropped is noted in the log. The writer
 //! ends when the monitor closes the socket, or dies.
 //!

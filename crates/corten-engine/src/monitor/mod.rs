@@ -67,6 +67,8 @@ pub(crate) struct Monitor {
     actor: Actor,
     /// Open from the first event to the end.
     journal: std::cell::OnceCell<Journal>,
+    /// That it was made, a moment ago, nobody has told yet: it goes with the first that is.
+    made_ns: std::cell::Cell<Option<u128>>,
 }
 
 /// A container that runs.
@@ -86,6 +88,12 @@ impl Monitor {
         starter: bool,
     ) -> Result<Self, EngineError> {
         Self::of(dirs, record, drawn.shares_pids, hold, starter)
+    }
+
+    /// Of a container that was made for this start.
+    pub(crate) fn made_now(self, record: &Record) -> Self {
+        self.made_ns.set(Some(record.created_ns));
+        self
     }
 
     fn of(
@@ -109,6 +117,7 @@ impl Monitor {
             starter,
             actor: Actor::container(record),
             journal: std::cell::OnceCell::new(),
+            made_ns: std::cell::Cell::new(None),
             config: config.clone(),
         })
     }
@@ -257,7 +266,9 @@ impl Monitor {
     }
 
     fn tell(&self, events: &[Event<'_>]) {
-        self.journal.get_or_init(|| Journal::open(&self.dirs)).add(&self.actor, events);
+        let made: Option<Event<'_>> = self.made_ns.take().map(|ns| ("create", &[][..], ns));
+        let events: Vec<Event<'_>> = made.into_iter().chain(events.iter().copied()).collect();
+        self.journal.get_or_init(|| Journal::open(&self.dirs)).add(&self.actor, &events);
     }
 
     fn tell_of_the_end(&self, state: &State) {
@@ -324,6 +335,8 @@ impl Monitor {
         let _left = crate::collect::finish(&self.dirs, &self.id);
         if self.config.auto_remove {
             self.tell(&[("destroy", &[], record::now_ns())]);
+        } else if self.made_ns.get().is_some() {
+            self.tell(&[]);
         }
         let mut body = vec![error.exit_code()];
         body.extend_from_slice(error.to_string().as_bytes());
