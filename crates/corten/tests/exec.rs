@@ -350,7 +350,7 @@ fn a_terminal_is_the_containers_own() {
     terminal.expect("up");
     terminal.type_in("xy");
     assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.shown);
-    assert_eq!(processes("987").len(), 1);
+    eventually("it goes on", || processes("987").len() == 1);
     assert!(host.corten(&["rm", "-f", "web"]).status.success());
     assert!(processes("987").is_empty());
 }
