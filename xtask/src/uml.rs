@@ -44,7 +44,7 @@ const GUESTS: usize = 2;
 const BOOT: &str = "tests/uml/boot.sh";
 
 /// What a guest gets: memory, disk, and the time after which it is taken for dead.
-const GUEST: [&str; 6] = ["--mem", "1200M", "--disk", "2G", "--timeout", "1200"];
+const GUEST: [&str; 6] = ["--mem", "1200M", "--disk", "2G", "--timeout", "2400"];
 
 /// Tests in one process.
 struct Unit {
