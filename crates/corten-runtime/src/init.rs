@@ -26,15 +26,17 @@ pub const NAME: &CStr = c"corten-init";
 #[must_use]
 pub fn main(argument: &str) -> i32 {
     let mut numbers = argument.split(' ').map(str::parse::<i32>);
-    let (Some(Ok(payload)), Some(Ok(record))) = (numbers.next(), numbers.next()) else { return 125 };
-    let Ok(record) = corten_sys::fd::inherited(record) else { return 125 };
+    let (Some(Ok(payload)), Some(Ok(record))) = (numbers.next(), numbers.next()) else {
+        eprintln!("corten-init: is started by corten with two numbers, not with {argument:?}");
+        return 125;
+    };
     // All signals have been blocked since before the program was forked, so none was lost.
     let all = SignalSet::all();
     let mut end = None;
     loop {
         end = end.or(reap(payload));
         if let Some(end) = end {
-            return report(&record, end);
+            return report(record, end);
         }
         let signal = signal::wait(&all);
         if signal != signal::SIGCHLD {
@@ -59,14 +61,14 @@ fn reap(payload: i32) -> Option<Exit> {
 }
 
 /// The record is text: `exit 3` or `signal 9`.
-fn report(record: &impl std::os::fd::AsFd, end: Exit) -> i32 {
+fn report(record: i32, end: Exit) -> i32 {
     let mut text = String::new();
     let _infallible = match end {
         Exit::Code(code) => writeln!(text, "exit {code}"),
         Exit::Signal(signal) => writeln!(text, "signal {signal}"),
     };
     // If the disk is full the code still goes to whoever waits for us.
-    let _told = rustix::io::write(record, text.as_bytes());
+    let _told = corten_sys::fd::write_to(record, text.as_bytes());
     i32::from(end.shell_code())
 }
 

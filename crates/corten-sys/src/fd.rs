@@ -85,6 +85,16 @@ pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Writes to a descriptor that this process was told by number and takes over no further.
+///
+/// # Errors
+/// What write(2) says; `EBADF` if the number is not open.
+pub fn write_to(number: RawFd, bytes: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads `bytes` and nothing else; a number that is not open is an error.
+    let written = unsafe { libc::write(number, bytes.as_ptr().cast(), bytes.len()) };
+    check(written as libc::c_long).map(drop)
+}
+
 /// Whether the number is open.
 #[must_use]
 pub fn is_open(number: RawFd) -> bool {
