@@ -77,7 +77,8 @@ fn ci() -> Result<(), String> {
     tidy::check()?;
     deny()?;
     doc()?;
-    test(&[])?;
+    // Every system call of a start, and no sample: what CI says of a commit is the same each time.
+    run_tests(&[("CORTEN_TEST_ALL", "1")])?;
     match uml::lacking() {
         None => uml::test(None),
         Some(reason) => {
@@ -151,15 +152,17 @@ fn man(directory: Option<&String>) -> Result<(), String> {
 
 fn test(args: &[String]) -> Result<(), String> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => {}
-        ["--host", "uml"] => return uml::test(None),
-        ["--host", "uml", part] => return uml::test(Some(part)),
-        _ => return Err("usage: cargo xtask test [--host uml [PART]]".to_owned()),
+        [] => run_tests(&[]),
+        ["--host", "uml"] => uml::test(None),
+        ["--host", "uml", part] => uml::test(Some(part)),
+        _ => Err("usage: cargo xtask test [--host uml [PART]]".to_owned()),
     }
-    // Kernel effects are tested by running the real thing, which is built first.
+}
+
+fn run_tests(env: &[(&str, &str)]) -> Result<(), String> {
     if has("cargo", &["nextest", "--version"]) {
-        run("cargo", &["nextest", "run", "--workspace", "--no-fail-fast"])
+        run_with("cargo", &["nextest", "run", "--workspace", "--no-fail-fast"], env)
     } else {
-        run("cargo", &["test", "--workspace", "--no-fail-fast"])
+        run_with("cargo", &["test", "--workspace", "--no-fail-fast"], env)
     }
 }

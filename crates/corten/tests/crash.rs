@@ -1,7 +1,7 @@
 //! kill -9, and an error, at every system call of a start, in each of its processes: what the next command
 //! finds is collected by it, the same start then succeeds, and a container that runs meanwhile is left alone.
 //!
-//! A sample of the calls by default, another with each run; all of them with `CORTEN_TEST_ALL=1`. A try
+//! A sample of the calls by default, another with each run; all of them with `CORTEN_TEST_ALL=1`, as in CI. A try
 //! counts only if the fault happened: `fault.c` says so.
 
 #![cfg(target_arch = "x86_64")]
