@@ -72,7 +72,9 @@ pub(crate) fn try_tell(socket: BorrowedFd<'_>, kind: u8, body: &[u8]) -> Result<
 pub(crate) fn hear<'a>(socket: BorrowedFd<'_>, buffer: &'a mut [u8]) -> Option<(u8, &'a [u8])> {
     let count = loop {
         match recv(socket, &mut *buffer, RecvFlags::empty()) {
-            Err(Errno::INTR) => {}
+            // The other side went without reading what we said last. The kernel tells that once, before what
+            // it said last itself, which is still to be had.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Ok((count, _)) => break count,
             Err(_) => return None,
         }
@@ -97,7 +99,34 @@ pub(crate) fn hear_now<'a>(socket: BorrowedFd<'_>, buffer: &'a mut [u8]) -> Hear
             Some((kind, body)) => Heard::Message(*kind, body),
             None => Heard::Gone,
         },
-        Err(Errno::AGAIN | Errno::INTR) => Heard::Nothing,
+        // Told once, before what is still to be had: see `hear`.
+        Err(Errno::AGAIN | Errno::INTR | Errno::CONNRESET) => Heard::Nothing,
         Err(_) => Heard::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn the_last_word_of_who_went_without_listening_is_heard() {
+        let mut buffer = [0; 16];
+        let went = || {
+            let (client, monitor) = pair().unwrap();
+            try_tell(client.as_fd(), STDIN, b"not read").unwrap();
+            tell(monitor.as_fd(), EXITED, &[3, 0]).unwrap();
+            client
+        };
+        let client = went();
+        assert_eq!(hear(client.as_fd(), &mut buffer), Some((EXITED, &[3, 0][..])));
+        assert_eq!(hear(client.as_fd(), &mut buffer), None);
+
+        let client = went();
+        assert!(matches!(hear_now(client.as_fd(), &mut buffer), Heard::Nothing), "the reset");
+        assert!(matches!(hear_now(client.as_fd(), &mut buffer), Heard::Message(EXITED, [3, 0])));
+        assert!(matches!(hear_now(client.as_fd(), &mut buffer), Heard::Gone));
     }
 }

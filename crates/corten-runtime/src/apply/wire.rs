@@ -104,7 +104,8 @@ pub(crate) fn receive(
     let mut data = [std::io::IoSliceMut::new(&mut message.bytes)];
     let received = loop {
         match recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
+            // The other side went without reading what we sent. That is told once, before its own last words.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             other => break other?,
         }
     };
@@ -270,6 +271,19 @@ mod tests {
         assert_eq!((back.kind(), back.u32_at(0), back.u32_at(1)), (Some(GO), Some(7), Some(8)));
         assert_eq!((&back.body()[8..], sizes), (&b"home"[..], vec![1, 0]));
         receive(there.as_fd(), &mut back, drop).unwrap();
+        assert_eq!(back.kind(), None);
+    }
+
+    #[test]
+    fn the_last_words_of_who_died_without_listening_are_heard() {
+        let (here, there) = pair().unwrap();
+        send(here.as_fd(), &Message::new(GO), &[]).unwrap();
+        send(there.as_fd(), &Message::new(FAILED), &[]).unwrap();
+        drop(there);
+        let mut back = Message::empty();
+        receive(here.as_fd(), &mut back, drop).unwrap();
+        assert_eq!(back.kind(), Some(FAILED));
+        receive(here.as_fd(), &mut back, drop).unwrap();
         assert_eq!(back.kind(), None);
     }
 
