@@ -115,7 +115,8 @@ fn cgroup_manager(options: &EngineOptions) -> CgroupManager {
         Some(_) => CgroupManager::Cgroupfs,
         // sd_booted(3)
         None => {
-            let booted = std::path::Path::new("/run/systemd/system").is_dir();
+            let booted = rustix::fs::lstat("/run/systemd/system")
+                .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
             CgroupManager::by_default(uid.is_root(), booted, systemd)
         }
     }

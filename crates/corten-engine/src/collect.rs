@@ -279,13 +279,10 @@ pub(crate) fn forget(dirs: &Dirs, id: &str, name: Option<&str>) -> Result<(), En
             .flatten()
             .flatten()
             .map(|entry| entry.path())
+            .filter(|path| links_to_it(path))
             .collect(),
     };
-    for path in names {
-        if links_to_it(&path) {
-            remove_file(&path)?;
-        }
-    }
+    names.iter().try_for_each(|path| remove_file(path))?;
     remove_tree(dirs, &dirs.live(id))
 }
 

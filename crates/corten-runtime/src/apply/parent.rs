@@ -31,7 +31,8 @@ use crate::user::{self, Identity};
 /// # Errors
 /// [`StartError`] names the operation and the call. Nothing is left of the container then.
 pub fn start(plan: Plan, options: &Options<'_>) -> Result<Started, StartError> {
-    let mut starter = Starter { cgroup: None, child: None, outcome: Outcome::default() };
+    let mut starter =
+        Starter { cgroup: None, child: None, outcome: Outcome::default(), pool: Pool::default() };
     let terminal = match starter.run(plan, options) {
         Ok(terminal) => terminal,
         Err(error) => {
@@ -49,6 +50,8 @@ struct Starter {
     cgroup: Option<Cgroup>,
     child: Option<Child>,
     outcome: Outcome,
+    /// What is needed until the program runs: numbers next to each other, closed by one call.
+    pool: Pool,
 }
 
 /// Who the parent is for file systems while it makes what the container's root is to own. It keeps its
@@ -101,7 +104,9 @@ impl Starter {
         drop(there);
         // Back to being the host's root for file systems as soon as everything is made.
         drop(self.prepare(&plan, &here, options)?);
-        self.watch(&plan, &here)
+        let terminal = self.watch(&plan, &here)?;
+        init.into_iter().chain([here]).for_each(|fd| self.pool.give(fd));
+        Ok(terminal)
     }
 
     fn pid(&self) -> i32 {
@@ -316,7 +321,8 @@ impl Starter {
         has_ids(maps, &identity)?;
         let go = go_message(&plan.spec.process.user, &identity)?;
         let sent = wire::send(here.as_fd(), &go, &fds);
-        slots.into_iter().flatten().chain(userns).for_each(|fd| pool.give(fd));
+        slots.into_iter().flatten().for_each(|fd| pool.give(fd));
+        userns.into_iter().for_each(|fd| self.pool.give(fd));
         match sent {
             // It died; `watch` finds out of what.
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(owner),
