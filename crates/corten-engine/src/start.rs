@@ -229,9 +229,12 @@ pub fn stop(dirs: &Dirs, name: &str, signal: Option<i32>, timeout_s: Option<i32>
     if let Some(pidfd) = process(&found) {
         let signal = Signal::from_named_raw(number).unwrap_or(Signal::TERM);
         let _gone = pidfd_send_signal(&pidfd, signal);
-        if found.state.paused {
-            // It can end only if it runs.
-            unpause(dirs, name)?;
+        // It can end only if it runs; but of SIGKILL it may have ended on v2, and its cgroup be gone.
+        if found.state.paused
+            && let Err(error) = thaw(dirs, &found)
+            && !wait_for(&pidfd, Some(Duration::ZERO))?
+        {
+            return Err(error);
         }
         let timeout = u64::try_from(timeout_s).ok().map(Duration::from_secs);
         if !wait_for(&pidfd, timeout)? {
@@ -306,8 +309,12 @@ pub fn unpause(dirs: &Dirs, name: &str) -> Result<(), EngineError> {
     if !found.state.paused {
         return Err(EngineError::State(format!("Container {} is not paused", found.record.id)));
     }
-    cgroup(&found)?.thaw()?;
-    crate::collect::remove_file(&dirs.live(&found.record.id).join(PAUSED))
+    thaw(dirs, &found)
+}
+
+fn thaw(dirs: &Dirs, container: &Container) -> Result<(), EngineError> {
+    cgroup(container)?.thaw()?;
+    crate::collect::remove_file(&dirs.live(&container.record.id).join(PAUSED))
 }
 
 pub(crate) fn cgroup(container: &Container) -> Result<Cgroup, EngineError> {
