@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use corten_runtime::spec::{Bind, BindIds, Overlay};
+use corten_runtime::spec::{Bind, BindIds, Overlay, Writable};
 use corten_runtime::step::{self, BindChange, PlaceKind, Shift, StepError};
 use corten_sys::mount::attr;
 
@@ -112,9 +112,17 @@ fn overlay(mut words: Words) -> Result<(), Report> {
     let owner = owner(&mut words)?;
     let userns = words.value("--userns").map(PathBuf::from);
     let bits = attributes(&mut words)?;
+    let in_memory = words.value("--in-memory").map(|mode| match u32::from_str_radix(&mode, 8) {
+        Ok(mode @ 0..=0o7777) => Ok(Writable::Memory { mode }),
+        _ => Err(wrong("--in-memory wants a mode in octal")),
+    });
+    let writable = match words.value("--writable") {
+        Some(dir) => Some(Writable::Directory(PathBuf::from(dir))),
+        None => in_memory.transpose()?,
+    };
     let overlay = Overlay {
         lowers: words.values("--lower").into_iter().map(PathBuf::from).collect(),
-        writable: words.value("--writable").map(PathBuf::from),
+        writable,
         volatile: words.switch("--volatile"),
         userxattr: words.switch("--userxattr"),
         idmap: userns.is_some(),

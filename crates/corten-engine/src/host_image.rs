@@ -3,7 +3,7 @@
 //! By allow-list. Each tree of programs, and each mount below one, becomes two overlays:
 //!
 //! ```text
-//!   upper                the container's: what it writes and deletes
+//!   upper                the container's, in memory: what it writes and deletes
 //!   ── screen ─────────  an overlay of the two below, mounted as a stranger: the kernel refuses everybody
 //!   hidden               what "other" may not read; whiteouts for it
 //!   /usr                 the machine's, ids shifted
@@ -23,7 +23,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use corten_runtime::spec::{Bind, BindIds, Mount, MountSource, Overlay};
+use corten_runtime::spec::{Bind, BindIds, Mount, MountSource, Overlay, Writable};
 
 use crate::dirs::make_private;
 use crate::error::{At, EngineError};
@@ -161,12 +161,19 @@ impl Layers<'_> {
     /// A tree that can be written over. `closed` is hidden besides what "other" may not read.
     fn over(&mut self, tree: &Path, mode: u32, closed: &[PathBuf]) -> Result<Mount, EngineError> {
         let own = self.next();
-        for dir in ["upper", "work", "hidden"] {
-            make_private(&own.join(dir))?;
-        }
-        // The upper directory's mode is that of the mount's root.
-        let upper = own.join("upper");
-        fs::set_permissions(&upper, fs::Permissions::from_mode(mode & 0o7777)).at("chmod", &upper)?;
+        let mode = mode & 0o7777;
+        make_private(&own.join("hidden"))?;
+        let writable = if self.rootless {
+            for dir in ["upper", "work"] {
+                make_private(&own.join(dir))?;
+            }
+            // The upper directory's mode is that of the mount's root.
+            let upper = own.join("upper");
+            fs::set_permissions(&upper, fs::Permissions::from_mode(mode)).at("chmod", &upper)?;
+            Writable::Directory(own.clone())
+        } else {
+            Writable::Memory { mode }
+        };
         let screened = !self.rootless && has_room(tree)?;
         let memory = self.container.parent().and_then(Path::parent).map(|root| {
             // One file a tree; its name is the tree's path.
@@ -180,7 +187,7 @@ impl Layers<'_> {
         let lowers = vec![hidden, tree.to_owned()];
         let overlay = Overlay {
             lowers,
-            writable: Some(own),
+            writable: Some(writable),
             volatile: true,
             idmap: true,
             screened,

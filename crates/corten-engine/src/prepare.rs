@@ -41,6 +41,8 @@ impl Sources {
             ),
         };
         let (image, lowers, mounts) = if config.image == "host" {
+            // That of an earlier start: the machine has changed since.
+            crate::collect::remove_tree(dirs, &dirs.container(id).join("host"))?;
             let host = host_image::prepare(&dirs.container(id), dirs.inside().is_some())?;
             (None, vec![host.skeleton], host.mounts)
         } else {

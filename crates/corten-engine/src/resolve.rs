@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use corten_runtime::plan::sysctl_namespace;
 use corten_runtime::spec::{
     IdMaps, Mount, Namespace, Namespaces, Overlay, Root, RootSource, Spec, TimeOffsets, UserNamespace,
+    Writable,
 };
 
 pub(crate) use check::{check, check_stop_signal};
@@ -116,6 +117,13 @@ pub(crate) fn spec(config: &Config, context: Context<'_>) -> Result<Spec, Engine
         }
     };
     let args = process::command(config, context.image)?;
+    // What is written in the image `host` is thrown away, so it need not reach a disk.
+    let in_memory = config.image == "host" && !context.bound_devices;
+    let writable = if in_memory {
+        Writable::Memory { mode: 0o755 }
+    } else {
+        Writable::Directory(context.container_dir.clone())
+    };
     let mut spec = Spec {
         id: context.id.to_owned(),
         run_dir: context.run_dir.clone(),
@@ -125,8 +133,8 @@ pub(crate) fn spec(config: &Config, context: Context<'_>) -> Result<Spec, Engine
         root: Root {
             source: RootSource::Overlay(Overlay {
                 lowers: context.lowers.clone(),
-                writable: Some(context.container_dir.clone()),
-                volatile: config.auto_remove,
+                writable: Some(writable),
+                volatile: config.auto_remove || in_memory,
                 idmap: !host_user,
                 userxattr: false,
                 screened: false,

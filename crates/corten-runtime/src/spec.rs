@@ -188,13 +188,25 @@ pub enum RootSource {
     },
 }
 
+/// Where an overlay puts what is written to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Writable<P> {
+    /// A directory that holds `upper` and `work`.
+    Directory(P),
+    /// A file system in memory of the mount's own, which goes with it.
+    Memory {
+        /// The mode of the mount's root.
+        mode: u32,
+    },
+}
+
 /// An overlay mount.
 #[derive(Debug, Clone, Default)]
 pub struct Overlay {
     /// The layers, the uppermost first. Never empty.
     pub lowers: Vec<PathBuf>,
-    /// The directory that holds `upper` and `work`; without one the mount is read-only.
-    pub writable: Option<PathBuf>,
+    /// What is written; without it the mount is read-only.
+    pub writable: Option<Writable<PathBuf>>,
     /// Nothing of the upper layer must outlive a crash: it is never synced.
     pub volatile: bool,
     /// Layers have ids as in the container and are shifted by idmapped mounts.

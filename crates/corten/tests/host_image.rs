@@ -119,6 +119,20 @@ fn it_can_be_written_over_and_deleted_and_nothing_of_that_reaches_the_machine() 
 }
 
 #[test]
+fn what_is_written_is_in_memory_and_gone_with_the_run() {
+    let host = need_host!();
+    let script = "test ! -e /usr/written-below; echo x | tee /root/written-above /usr/written-below";
+    let output = host.corten(&["run", "--name", "box", "host", "sh", "-c", script]);
+    assert_eq!(text(&output.stdout), "x\n", "{}", text(&output.stderr));
+    let find = Command::new("find").arg(host.path("root")).args(["-name", "written-*"]).output().unwrap();
+    assert_eq!(text(&find.stdout), "");
+    let again = host.corten(&["start", "-a", "box"]);
+    assert_eq!(text(&again.stdout), "x\n", "{}", text(&again.stderr));
+    assert!(host.corten(&["rm", "box"]).status.success());
+    host.assert_clean(&[]);
+}
+
+#[test]
 fn a_file_that_turns_private_later_cannot_be_read_any_more() {
     let Some(planted) = Planted::new(need_host!()) else { return };
     for flags in [&[][..], &["--userns=host"], &["--privileged"]] {

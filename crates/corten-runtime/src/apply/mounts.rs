@@ -19,7 +19,7 @@ use rustix::mount::{
 use super::stranger::as_stranger;
 use super::workshop::Workshop;
 use crate::plan::{DevOp, NodeOp, OverlayOp};
-use crate::spec::{Bind, BindIds, IdMaps};
+use crate::spec::{Bind, BindIds, IdMaps, Writable};
 
 type Made = Result<OwnedFd, CallError>;
 
@@ -89,7 +89,7 @@ impl Maker<'_> {
             .iter()
             .map(|path| self.idmapped(path, overlay.idmap))
             .collect::<Result<Vec<_>, _>>()?;
-        let own = overlay.writable.as_ref().map(|path| self.idmapped(path, overlay.idmap)).transpose()?;
+        let own = overlay.writable.as_ref().map(|own| self.own_layer(own, overlay.idmap)).transpose()?;
         if !overlay.screened {
             return self.put_together(overlay, lowers, own, bits, false);
         }
@@ -97,6 +97,24 @@ impl Maker<'_> {
         match own {
             None => Ok((screen, by_path)),
             Some(own) => self.put_together(overlay, vec![screen], Some(own), bits, false),
+        }
+    }
+
+    /// What holds `upper` and `work`. Memory needs no shifting: who makes it is the container's root already.
+    fn own_layer(&self, own: &Writable<std::ffi::CString>, idmap: bool) -> Made {
+        match own {
+            Writable::Directory(path) => self.idmapped(path, idmap),
+            Writable::Memory { mode } => {
+                let tree = self.memory(&[(c"mode", "700".to_owned())], 0)?;
+                for (name, mode) in [(c"upper", *mode), (c"work", 0o700)] {
+                    rustix::fs::mkdirat(&tree, name, Mode::from_raw_mode(mode))
+                        .call(|| format!("mkdirat(a layer in memory, {name:?})"))?;
+                }
+                // Whatever the umask of a step's process is.
+                rustix::fs::chmodat(&tree, c"upper", Mode::from_raw_mode(*mode), AtFlags::empty())
+                    .call(|| format!("fchmodat(a layer in memory, \"upper\", {mode:o})"))?;
+                Ok(tree)
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use rustix::mount::{MountPropagationFlags, MoveMountFlags, move_mount};
 
 use super::mounts::{Maker, PRIVATE};
 use crate::plan::{OverlayOp, path_string};
-use crate::spec::Bind;
+use crate::spec::{Bind, Writable};
 
 /// What is put up.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,7 @@ pub fn stage(scene: &Scene, at: &Path) -> Result<OwnedFd, CallError> {
         path_string(path).ok_or_else(|| CallError::new(format!("mount({path:?})"), Errno::INVAL))
     };
     let lowers = scene.layers.iter().map(|layer| text(layer)).collect::<Result<_, _>>()?;
-    let writable = Some(text(&scene.writable)?);
+    let writable = Some(Writable::Directory(text(&scene.writable)?));
     let overlay = OverlayOp { lowers, writable, userxattr: scene.userxattr, ..OverlayOp::default() };
     let pool = corten_sys::fd::Pool::default();
     let maker = Maker { userns: None, maps: None, run_dir: at, pool: &pool, unshiftable: Default::default() };

@@ -8,7 +8,7 @@ use corten_sys::mount::attr;
 use super::text::{Names, Text, command, quote};
 use super::{ExplainError, refuse};
 use crate::plan::{DevOp, NodeOp, Op, OverlayOp, Plan, Slot};
-use crate::spec::{Bind, BindIds, IdMaps, User};
+use crate::spec::{Bind, BindIds, IdMaps, User, Writable};
 
 const MS_SLAVE: u64 = 1 << 19;
 const MS_SHARED: u64 = 1 << 20;
@@ -171,7 +171,12 @@ impl Parent<'_> {
         if shifted
             || overlay.screened
             || length > MAX_OPTIONS
-            || overlay.lowers.iter().chain(&overlay.writable).any(|p| odd(p))
+            || overlay.lowers.iter().any(|path| odd(path))
+            || match &overlay.writable {
+                Some(Writable::Directory(path)) => odd(path),
+                Some(Writable::Memory { .. }) => true,
+                None => false,
+            }
         {
             let mut words = vec!["there \"$corten\" internal overlay".to_owned()];
             if let (true, Some((uid, gid))) = (shifted, self.owner()) {
@@ -183,14 +188,17 @@ impl Parent<'_> {
             words.extend(overlay.userxattr.then(|| "--userxattr".to_owned()));
             words.extend((bits != 0).then(|| format!("--options {}", options(bits).join(","))));
             words.extend(overlay.lowers.iter().map(|lower| format!("--lower {}", path(lower))));
-            words.extend(overlay.writable.iter().map(|own| format!("--writable {}", path(own))));
+            words.extend(overlay.writable.as_ref().map(|own| match own {
+                Writable::Directory(own) => format!("--writable {}", path(own)),
+                Writable::Memory { mode } => format!("--in-memory {mode:o}"),
+            }));
             words.push(place(slot));
             out.line(command(&words));
             return;
         }
         let lowers: Vec<String> = overlay.lowers.iter().map(|lower| path(lower)).collect();
         let mut words = vec![format!("there mount -t overlay -o lowerdir={}", lowers.join(":"))];
-        if let Some(own) = &overlay.writable {
+        if let Some(Writable::Directory(own)) = &overlay.writable {
             let own = path(own);
             words.push(format!("-o upperdir={own}/upper,workdir={own}/work"));
         }

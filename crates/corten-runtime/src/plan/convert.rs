@@ -9,7 +9,7 @@ use corten_sys::mount::attr;
 use super::op::c_path;
 use super::{DevOp, NodeOp, OverlayOp};
 use crate::error::SpecError;
-use crate::spec::{Dev, Overlay, Process, TimeOffsets, User};
+use crate::spec::{Dev, Overlay, Process, TimeOffsets, User, Writable};
 
 /// Where programs are looked for if the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -73,7 +73,11 @@ pub(crate) fn overlay_op(overlay: &Overlay) -> Result<OverlayOp, SpecError> {
     }
     Ok(OverlayOp {
         lowers: overlay.lowers.iter().map(|dir| c_dir("layer", dir)).collect::<Result<_, _>>()?,
-        writable: overlay.writable.as_deref().map(|dir| c_dir("upper", dir)).transpose()?,
+        writable: match &overlay.writable {
+            None => None,
+            Some(Writable::Directory(dir)) => Some(Writable::Directory(c_dir("upper", dir)?)),
+            Some(Writable::Memory { mode }) => Some(Writable::Memory { mode: *mode }),
+        },
         volatile: overlay.volatile,
         idmap: overlay.idmap,
         userxattr: overlay.userxattr,

@@ -9,7 +9,7 @@ use corten_cgroup::plan::Member;
 use corten_sys::caps::CapSet;
 use corten_sys::exec::StringVector;
 
-use crate::spec::{Bind, Capabilities, IdMaps, Rlimit, Seccomp, User};
+use crate::spec::{Bind, Capabilities, IdMaps, Rlimit, Seccomp, User, Writable};
 
 /// A place for a descriptor that the parent makes and the child uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +152,8 @@ pub struct CloneOp {
 pub struct OverlayOp {
     /// The layers, the uppermost first.
     pub lowers: Vec<CString>,
-    /// The directory that holds `upper` and `work`.
-    pub writable: Option<CString>,
+    /// What is written; without it the mount is read-only.
+    pub writable: Option<Writable<CString>>,
     /// `volatile`.
     pub volatile: bool,
     /// Shift ids by idmapped mounts.
