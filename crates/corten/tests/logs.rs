@@ -123,7 +123,8 @@ fn following_ends_with_the_container_and_misses_nothing_over_rotations() {
         std::fs::write(data.join("go"), "").unwrap();
         let mut out = String::new();
         follower.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-        assert!(follower.wait().unwrap().success(), "{name}");
+        let ended = follower.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{name}: {}", text(&ended.stderr));
         assert_eq!(out, numbers(1..=501), "{name}");
         assert_eq!(logs(&host, &[name]).0, numbers(1..=501), "{name}");
         assert_eq!(logs(&host, &["-n", "450", name]).0, numbers(52..=501), "{name}");

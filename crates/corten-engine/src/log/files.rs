@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use corten_sys::clone::Child;
@@ -159,16 +159,21 @@ pub(super) fn append(path: &Path) -> std::io::Result<File> {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) file: File,
+    pub(super) inode: u64,
     pub(super) compressed: bool,
 }
 
 impl Opened {
     /// File `number` of a log, 0 the newest; `None` if there is none.
     pub(super) fn find(newest: &Path, number: u32) -> std::io::Result<Option<Self>> {
-        // Compressed meanwhile: looked for once more as it was.
-        for suffix in ["", ".gz", ""] {
+        // Compressed meanwhile: looked for once more as it was. The newest never is.
+        let suffixes: &[&str] = if number == 0 { &[""] } else { &["", ".gz", ""] };
+        for suffix in suffixes {
             match File::open(with_suffix(newest, number, suffix)) {
-                Ok(file) => return Ok(Some(Self { file, compressed: suffix == ".gz" })),
+                Ok(file) => {
+                    let inode = file.metadata()?.ino();
+                    return Ok(Some(Self { file, inode, compressed: *suffix == ".gz" }));
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | the log's directory | a file is written | there is more to read |
 //! | | `log.json.1` is moved to, or `log.json` is removed | one file more lies between ours and the newest |
+//! | | `log.json.2` or a later one is moved to | the numbers are not to be relied on before `log.json` is made or written |
 //! | `<run>/<id>/`, which the monitor holds | it is closed | see whether anybody holds it still |
 //! | | `state.json` is moved to | it runs again: another first process |
 //! | the first process, as a pidfd | it has ended | the monitor is about to, if it was not killed |
@@ -46,6 +47,8 @@ pub(super) struct Follower {
     process: Option<OwnedFd>,
     /// Files that lie between the one that is read and the newest, which counts.
     behind: u32,
+    /// Files are being moved on.
+    rotating: bool,
     /// The container may have ended.
     look: bool,
     /// Events were lost.
@@ -84,6 +87,7 @@ impl Follower {
             live_watch,
             process: None,
             behind: 0,
+            rotating: false,
             look: true,
             overflow: false,
         };
@@ -98,12 +102,8 @@ impl Follower {
             self.take_news();
             self.behind = 0;
             let there = std::fs::metadata(&self.newest).ok().map(|meta| meta.ino());
-            let ours = match &opened {
-                Some(opened) => Some(opened.file.metadata().at("fstat", &self.newest)?.ino()),
-                None => None,
-            };
             match opened {
-                Some(opened) if there == ours => return Ok(Some(opened)),
+                Some(opened) if there == Some(opened.inode) => return Ok(Some(opened)),
                 Some(_) => {}
                 // It is about to be made.
                 None if there.is_none() => {
@@ -133,7 +133,9 @@ impl Follower {
                 return Ok(());
             }
             let news = self.take_news();
-            if std::mem::take(&mut self.overflow) && self.is_passed(&current) {
+            if std::mem::take(&mut self.overflow)
+                && std::fs::metadata(&self.newest).is_ok_and(|meta| meta.ino() != current.inode)
+            {
                 self.behind = self.behind.max(1);
             }
             if self.behind > 0 {
@@ -168,11 +170,17 @@ impl Follower {
     /// The file after the one that was read to its end; `None`: the container has ended, and there is none.
     fn next(&mut self) -> Result<Option<Opened>, EngineError> {
         loop {
+            // A writer that was killed in the middle of it leaves it so.
+            while self.rotating && !self.has_ended() {
+                self.wait(None)?;
+                self.take_news();
+            }
+            self.rotating = false;
             let number = self.behind - 1;
             let found = Opened::find(&self.newest, number).at("open", &self.newest)?;
             let before = self.behind;
             self.take_news();
-            if self.behind != before {
+            if self.behind != before || self.rotating {
                 // The numbers changed while we looked.
                 continue;
             }
@@ -183,20 +191,16 @@ impl Follower {
                 }
                 // The oldest is gone: so far behind were we.
                 None if number > 0 => self.behind = number,
-                None => {
-                    if std::mem::take(&mut self.look) && self.has_ended() {
-                        return Ok(None);
-                    }
-                    self.wait(None)?;
-                }
+                None if self.has_ended() => return Ok(None),
+                None => drop(self.wait(None)?),
             }
         }
     }
 
-    /// Whether the newest file is another.
-    fn is_passed(&self, current: &Opened) -> bool {
-        let ours = current.file.metadata().ok().map(|meta| meta.ino());
-        std::fs::metadata(&self.newest).ok().map(|meta| meta.ino()) != ours
+    /// Whether files were moved on since the newest was opened.
+    pub(super) fn is_passed(&mut self) -> bool {
+        self.take_news();
+        self.behind > 0 || self.rotating
     }
 
     /// Waits for an event; false if the time has come first.
@@ -247,6 +251,13 @@ impl Follower {
                 || (mask.contains(ReadFlags::DELETE) && about == Some(&newest))
             {
                 self.behind += 1;
+                self.rotating = true;
+            } else if about == Some(&newest) {
+                self.rotating = false;
+            } else if mask.contains(ReadFlags::MOVED_TO)
+                && about.is_some_and(|name| is_numbered(name, &newest))
+            {
+                self.rotating = true;
             }
         }
         if runs_again {
@@ -280,5 +291,31 @@ impl Follower {
             std::thread::yield_now();
         }
         false
+    }
+}
+
+/// Whether it is an older file of the log; the first is compressed where it is, which changes no number.
+fn is_numbered(name: &OsStr, newest: &OsStr) -> bool {
+    let rest = name.as_bytes().strip_prefix(newest.as_bytes()).and_then(|rest| rest.strip_prefix(b"."));
+    rest.is_some_and(|rest| rest != b"1.gz" && rest.first().is_some_and(u8::is_ascii_digit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_moves_on_changes_numbers() {
+        let newest = OsStr::new("log.json");
+        for (name, expected) in [
+            ("log.json.2", true),
+            ("log.json.10.gz", true),
+            ("log.json.1.gz", false),
+            ("log.json.gz.new", false),
+            ("log.json", false),
+            ("config.json", false),
+        ] {
+            assert_eq!(is_numbered(OsStr::new(name), newest), expected, "{name}");
+        }
     }
 }

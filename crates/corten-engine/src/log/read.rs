@@ -1,9 +1,10 @@
 //! `logs`: what a container wrote, read back from its files, in constant memory.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::files::Opened;
+use super::follow::Follower;
 use super::printer::{Entry, Printer};
 use super::{json, local, sink, tail};
 use crate::config::log::Driver;
@@ -42,6 +43,8 @@ pub(super) enum Format {
 
 /// How much is read at once.
 const BLOCK: usize = 256 << 10;
+/// How often the files are looked for while they are moved on.
+const TRIES: u32 = 1000;
 /// No entry is longer.
 const LONGEST: usize = 16 << 20;
 
@@ -68,7 +71,7 @@ pub fn logs(dirs: &Dirs, name: &str, show: &Show, output: Output<'_>) -> Result<
     }
     let mut printer = Printer::new(show, output);
     let mut follower = match show.follow && container.state.is_alive() {
-        true => super::follow::Follower::new(dirs, &container, &newest)?,
+        true => Follower::new(dirs, &container, &newest)?,
         false => None,
     };
     let files = open_all(&newest, follower.as_mut())?;
@@ -94,33 +97,46 @@ pub fn logs(dirs: &Dirs, name: &str, show: &Show, output: Output<'_>) -> Result<
     printer.flush().at("write", "the output")
 }
 
-/// The newest first.
-fn open_all(
-    newest: &PathBuf,
-    mut follower: Option<&mut super::follow::Follower>,
-) -> Result<Vec<Opened>, EngineError> {
-    use std::os::unix::fs::MetadataExt;
-    let mut files: Vec<Opened> = Vec::new();
-    let mut inode = 0;
-    for number in 0.. {
-        let found = match (number, &mut follower) {
-            (0, Some(follower)) => follower.open_newest()?,
-            _ => Opened::find(newest, number).at("open", newest)?,
-        };
-        let found = match found {
-            Some(found) => found,
-            // Moved on, and the next is about to be made.
-            None if number == 0 => continue,
-            None => break,
-        };
-        let this = found.file.metadata().at("fstat", newest)?.ino();
-        // Moved on while we looked: it is open already.
-        if this != inode {
-            files.push(found);
+/// Opens all files of a log, the newest first. While files are moved on their numbers say nothing: then it is
+/// tried again, unless a writer was killed at that and left it so.
+fn open_all(newest: &Path, mut follower: Option<&mut Follower>) -> Result<Vec<Opened>, EngineError> {
+    for _ in 0..TRIES {
+        if let Some(files) = open_once(newest, follower.as_deref_mut(), false)? {
+            return Ok(files);
         }
-        inode = this;
+        std::thread::yield_now();
     }
-    Ok(files)
+    Ok(open_once(newest, follower, true)?.unwrap_or_default())
+}
+
+/// `None` if a file was moved on meanwhile; not so if whatever there is will do.
+fn open_once(
+    newest: &Path,
+    mut follower: Option<&mut Follower>,
+    whatever: bool,
+) -> Result<Option<Vec<Opened>>, EngineError> {
+    let find = |number| Opened::find(newest, number).at("open", newest);
+    let first = match &mut follower {
+        Some(follower) => follower.open_newest()?,
+        None => find(0)?,
+    };
+    let mut files: Vec<Opened> = first.into_iter().collect();
+    let mut number = 1;
+    loop {
+        match find(number)? {
+            Some(found) if files.last().is_some_and(|last| last.inode == found.inode) => {}
+            Some(found) => files.push(found),
+            None if find(number + 1)?.is_none() => break,
+            None if whatever => {}
+            None => return Ok(None),
+        }
+        number += 1;
+    }
+    let moved = match follower {
+        Some(follower) => follower.is_passed(),
+        None => find(0)?.map(|found| found.inode) != files.first().map(|first| first.inode),
+    };
+    Ok((!moved || whatever).then_some(files))
 }
 
 /// Whether all of it was written before.

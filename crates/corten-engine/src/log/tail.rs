@@ -131,14 +131,14 @@ mod tests {
     fn file(bytes: &[u8]) -> Opened {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        Opened { file, compressed: false }
+        Opened { file, inode: 0, compressed: false }
     }
 
     fn compressed(bytes: &[u8]) -> Opened {
         let mut to =
             flate2::write::GzEncoder::new(tempfile::tempfile().unwrap(), flate2::Compression::fast());
         to.write_all(bytes).unwrap();
-        Opened { file: to.finish().unwrap(), compressed: true }
+        Opened { file: to.finish().unwrap(), inode: 0, compressed: true }
     }
 
     #[test]
