@@ -9,6 +9,7 @@
 //! Invariants: only this crate prints and reads the environment (all of it in [`mod@env`]); no command
 //! knows another; nothing here touches the kernel beyond the terminal and the files that flags name.
 
+mod argv;
 mod command;
 pub mod commands;
 mod container_config;
@@ -19,6 +20,7 @@ mod document_parts;
 mod engine;
 pub mod engine_api;
 pub mod env;
+mod failures;
 mod filter;
 mod flags;
 pub mod format;
@@ -28,6 +30,7 @@ mod info;
 mod refused;
 pub mod report;
 mod steps;
+mod summary;
 mod values;
 
 pub use engine::LocalEngine;
