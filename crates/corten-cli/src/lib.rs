@@ -27,6 +27,7 @@ pub mod format;
 mod globals;
 mod help;
 mod info;
+mod prune;
 mod refused;
 pub mod report;
 mod steps;
