@@ -94,6 +94,8 @@ pub(super) fn init(config: &Config, args: &[String]) -> bool {
     match config.init.unwrap_or(Init::Auto) {
         Init::On => true,
         Init::Off => false,
+        // Init would take the only place.
+        Init::Auto if config.resources.pids_limit == Some(1) => false,
         Init::Auto => {
             let program = args.first().map_or("", |program| program.rsplit('/').next().unwrap_or(program));
             !INITS.contains(&program)
