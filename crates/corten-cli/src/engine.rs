@@ -156,19 +156,21 @@ fn attach_options(attach: Attach) -> Result<start::AttachOptions, Report> {
     Ok(start::AttachOptions { input: attach.input, sig_proxy: attach.sig_proxy, detach_keys })
 }
 
-fn outcome(outcome: run::Outcome) -> RunOutcome {
-    match outcome {
+fn outcome(outcome: run::Outcome) -> Result<RunOutcome, Report> {
+    Ok(match outcome {
         run::Outcome::Started(id) => RunOutcome::Started(id),
         run::Outcome::Detached => RunOutcome::Detached,
         run::Outcome::Exited { code, oom_killed } => RunOutcome::Exited { code, oom_killed },
-    }
+        run::Outcome::Unheard(errno) => return Err(failures::unheard(errno)),
+    })
 }
 
-fn controlled(outcome: run::Outcome) -> Controlled {
-    match outcome {
+fn controlled(outcome: run::Outcome) -> Result<Controlled, Report> {
+    Ok(match outcome {
         run::Outcome::Started(_) | run::Outcome::Detached => Controlled::Done,
         run::Outcome::Exited { code, oom_killed } => Controlled::Exited { code: code.into(), oom_killed },
-    }
+        run::Outcome::Unheard(errno) => return Err(failures::unheard(errno)),
+    })
 }
 
 /// The file that must not exist before.
@@ -202,8 +204,8 @@ impl Engine for LocalEngine {
         let created = |id: &str| write_cidfile(options.cidfile.as_deref(), id);
         self.enter()?;
         run::run(&self.dirs, config, &engine_options, created)
-            .map(outcome)
             .map_err(|error| failures::of_start(&error))
+            .and_then(outcome)
     }
 
     fn seal(&mut self, host_root: bool) -> Result<(), Report> {
@@ -233,13 +235,13 @@ impl Engine for LocalEngine {
                 let options = attach.map(attach_options).transpose()?;
                 self.seal_for(name)?;
                 self.enter()?;
-                return Ok(controlled(start::start(&self.dirs, name, options.as_ref())?));
+                return controlled(start::start(&self.dirs, name, options.as_ref())?);
             }
             Control::Restart { signal, timeout_s } => {
                 self.seal_for(name)?;
                 start::stop(&self.dirs, name, signal, timeout_s)?;
                 self.enter()?;
-                return Ok(controlled(start::start(&self.dirs, name, None)?));
+                return controlled(start::start(&self.dirs, name, None)?);
             }
             Control::Wait => {
                 let code = start::wait(&self.dirs, name)?;
@@ -247,7 +249,7 @@ impl Engine for LocalEngine {
             }
             Control::Attach(attach) => {
                 let options = attach_options(attach)?;
-                return Ok(controlled(start::attach(&self.dirs, name, &options)?));
+                return controlled(start::attach(&self.dirs, name, &options)?);
             }
             Control::Stop { signal, timeout_s } => start::stop(&self.dirs, name, signal, timeout_s)?,
             Control::Kill { signal } => start::signal(&self.dirs, name, signal)?,
@@ -484,13 +486,20 @@ impl Engine for LocalEngine {
         let args = argv::exec_again(&self.dirs, name, &config);
         let env = crate::env::all();
         exec::exec(&self.dirs, name, &config, exec::Seal { args: &args, env: &env })
-            .map(outcome)
             .map_err(|error| failures::of_exec(&error))
+            .and_then(outcome)
     }
 
     fn logs(&mut self, name: &str, show: &Show, output: Output<'_>) -> Result<(), Report> {
         collect::sweep(&self.dirs);
-        Ok(read::logs(&self.dirs, name, show, output)?)
+        let mut failed = None;
+        let read = read::logs(&self.dirs, name, show, &mut |is_error, bytes| {
+            output(is_error, bytes)
+                .inspect_err(|error| failed = Some(std::io::Error::new(error.kind(), error.to_string())))
+        });
+        // The log was read: it is the output that failed.
+        failed.map_or(Ok(()), |error| Err(Report::from(error)))?;
+        Ok(read?)
     }
 
     fn events(
@@ -544,14 +553,15 @@ impl Engine for LocalEngine {
         };
         let (name, path) = (request.container.as_str(), request.path.as_path());
         Ok(match request.direction {
-            CopyDirection::Out => files::copy_out(&self.dirs, name, path, local, options, progress)?,
+            CopyDirection::Out => files::copy_out(&self.dirs, name, path, local, options, progress)
+                .map_err(failures::of_stream)?,
             CopyDirection::In => files::copy_in(&self.dirs, name, local, path, options, progress)?,
         })
     }
 
     fn export(&mut self, name: &str, to: OwnedFd) -> Result<(), Report> {
         collect::sweep(&self.dirs);
-        Ok(files::export(&self.dirs, name, to)?)
+        files::export(&self.dirs, name, to).map_err(failures::of_stream)
     }
 
     fn diff(&mut self, name: &str) -> Result<Vec<(char, PathBuf)>, Report> {

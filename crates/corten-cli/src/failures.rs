@@ -4,6 +4,7 @@ use corten_engine::EngineError;
 use corten_oci::ReferenceError;
 use corten_oci::platform::PlatformError;
 use corten_store::StoreError;
+use rustix::io::Errno;
 
 use crate::report::{ENGINE_FAILED, Kind, Report};
 
@@ -84,6 +85,27 @@ fn of_engine(error: &EngineError) -> Report {
 /// An exec's, likewise.
 pub(crate) fn of_exec(error: &EngineError) -> Report {
     of_engine(error).status(corten_engine::exec::exit_code(error))
+}
+
+/// Of what hands out a stream: its reader may have gone.
+pub(crate) fn of_stream(error: EngineError) -> Report {
+    match error {
+        EngineError::Call { call: "write", errno: Errno::PIPE, .. } => Report::closed_pipe(),
+        // Told by the process that was in the container.
+        EngineError::Failed { message, .. } if message.starts_with("write(") && message.contains("EPIPE") => {
+            Report::closed_pipe()
+        }
+        error => error.into(),
+    }
+}
+
+/// What a container wrote could not be handed on; the container does not notice.
+pub(crate) fn unheard(errno: Errno) -> Report {
+    if errno == Errno::PIPE {
+        return Report::closed_pipe();
+    }
+    let report = Report::from(std::io::Error::from(errno)).status(ENGINE_FAILED);
+    report.hint("the container is left as it is: see `corten ps -a`")
 }
 
 /// Why an ordinary user's directory cannot be used: mostly HOME is somebody else's, after a change of user.

@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::io::Read;
+use std::process::Stdio;
+
 use common::{Host, text};
 
 /// `run --rm` of `true` with these flags fails, with this in its message.
@@ -90,4 +93,42 @@ fn an_empty_name_is_no_program() {
     let run = host.corten(&["run", "-d", "--name", "web", "busybox", "sleep", "1000"]);
     assert!(run.status.success(), "{}", text(&run.stderr));
     assert_eq!(host.corten(&["exec", "web", ""]).status.code(), Some(127));
+}
+
+/// `corten … | head -1`: it ends as other programs do, without a word; the container goes on.
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let host = need_host!();
+    let status = |args: &[&str]| {
+        let mut command = host.command(args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut [0; 2]).unwrap();
+        drop(out);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(text(&output.stderr), "", "{args:?}");
+        output.status.code()
+    };
+    let forever = ["busybox", "sh", "-c", "while :; do echo y; done"];
+    assert_eq!(status(&[&["run", "--rm", "--name", "web"][..], &forever].concat()), Some(141));
+    let running = host.corten(&["inspect", "-f", "{{.State.Status}}", "web"]);
+    assert_eq!(text(&running.stdout), "running\n");
+    assert_eq!(status(&["exec", "web", "sh", "-c", "while :; do echo y; done"]), Some(141));
+    for endless in [&["attach", "--no-stdin", "web"][..], &["export", "web"], &["cp", "web:/bin", "-"]] {
+        assert_eq!(status(endless), Some(141), "{endless:?}");
+    }
+    let script = "i=0; while [ $i -lt 20000 ]; do echo a line of the log; i=$((i+1)); done";
+    assert!(host.corten(&["run", "--name", "log", "busybox", "sh", "-c", script]).status.success());
+    assert_eq!(status(&["logs", "log"]), Some(141));
+    // What is lost is said.
+    for args in [&["run", "--rm", "busybox", "ls", "/"][..], &["logs", "log"], &["images"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = host.command(args).stdout(full).output().unwrap();
+        let err = text(&output.stderr);
+        assert!(
+            !output.status.success() && err.contains("cannot write to standard output"),
+            "{args:?}: {err}"
+        );
+        assert!(err.contains("No space left on device"), "{args:?}: {err}");
+    }
 }
