@@ -49,13 +49,17 @@ fn of_store(error: &StoreError) -> Report {
         _ => Kind::Host,
     };
     let report = Report::from_error(kind, error);
+    if matches!(error, StoreError::NotFound(_)) { report.missing() } else { report }
+}
+
+/// Of an image that a container was to be made of.
+fn of_image(error: &StoreError) -> Report {
+    let report = of_store(error).status(ENGINE_FAILED);
     match error {
-        StoreError::NotFound(_) => report
-            .hint(
-                "bring it in with `corten import` (a root file system as tar); registries are not there yet; \
-             the image name `host` needs none",
-            )
-            .missing(),
+        StoreError::NotFound(_) => report.hint(
+            "bring it in with `corten import` (a root file system as tar); registries are not there yet; the image \
+             name `host` needs none",
+        ),
         _ => report,
     }
 }
@@ -67,7 +71,7 @@ fn of_engine(error: &EngineError) -> Report {
         | EngineError::Cgroup(_)
         | EngineError::UserNamespace { .. }
         | EngineError::IdMap(_) => Kind::Host,
-        EngineError::Store(error) => return of_store(error).status(ENGINE_FAILED),
+        EngineError::Store(error) => return of_image(error),
         _ => Kind::User,
     };
     let report = Report::from_error(kind, error);
