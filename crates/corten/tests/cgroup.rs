@@ -121,7 +121,7 @@ fn cpus_are_those_that_were_given() {
         assert_eq!((code, out.as_str()), (0, "0\n"), "{err}");
         let (code, _, err) = host.sh(&["--cpuset-cpus", "4000"], "true");
         assert_eq!(code, 125);
-        assert!(err.contains("cpuset.cpus"), "{err}");
+        assert!(err.contains("Requested CPUs are not available - requested 4000, available: 0"), "{err}");
     } else {
         // Not without the limit that was asked for.
         assert_eq!(code, 125);
