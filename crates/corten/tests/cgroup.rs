@@ -221,6 +221,19 @@ fn a_host_cgroup_namespace_shows_the_whole_path() {
     assert!(err.contains("Read-only file system"), "{err}");
 }
 
+/// What runs containers or systemd in a container needs cgroups of its own.
+#[test]
+fn the_privileged_make_cgroups_below_their_own() {
+    let host = need_host!();
+    let script =
+        format!("cd {} && mkdir below && echo 0 > below/cgroup.procs && cat /proc/self/cgroup", seen("pids"));
+    let (code, out, err) = host.sh(&["--privileged"], &script);
+    assert!(code == 0 && out.lines().any(|line| line.ends_with(":/below")), "{out}{err}");
+    let (code, _, err) = host.sh(&[], &script);
+    assert!(code != 0 && err.contains("Read-only file system"), "{err}");
+    host.assert_clean(&[]);
+}
+
 /// Where a cgroup path is, in each hierarchy that it is in.
 fn places(path: &str) -> Vec<PathBuf> {
     ["", "memory", "pids", "cpu", "cpuacct", "cpu,cpuacct", "devices", "unified", "systemd", "freezer"]
