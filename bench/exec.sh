@@ -43,29 +43,6 @@ if command -v runc >/dev/null; then
     command[$name]="$name --root $work/$name exec bench-$name /bin/true"
   done
 fi
-python3 - "$rounds" "${names[@]}" <<PY
-import ctypes, os, random, resource, subprocess, sys, time, statistics
-# What a command leaves behind (corten's attendant) becomes our child: its CPU time counts too.
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-rounds, names = int(sys.argv[1]), sys.argv[2:]
-commands = {$(for n in "${names[@]}"; do printf '%s: %s.split(), ' "'$n'" "'${command[$n]}'"; done)}
-wall, cpu = {n: [] for n in names}, {n: [] for n in names}
-for turn in range(rounds + 3):
-    for name in random.sample(names, len(names)):
-        time.sleep(0.05)
-        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        subprocess.run(commands[name], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        spent = (time.perf_counter() - start) * 1e3
-        while True:
-            try: os.wait()
-            except ChildProcessError: break
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if turn >= 3:
-            wall[name].append(spent)
-            cpu[name].append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3)
-print(f"{'':8}{'wall ms':>9}{'min':>8}{'cpu ms':>9}   ratios of medians")
-for name in names:
-    ratio = lambda table: statistics.median(table['corten']) / statistics.median(table[name])
-    print(f"{name:8}{statistics.median(wall[name]):9.2f}{min(wall[name]):8.2f}{statistics.median(cpu[name]):9.2f}"
-          f"   corten is {ratio(wall):.2f} x {name} (wall), {ratio(cpu):.2f} x (cpu)")
-PY
+pairs=()
+for name in "${names[@]}"; do pairs+=("$name" "${command[$name]}"); done
+python3 bench/measure.py "$rounds" wall,cpu "${pairs[@]}"

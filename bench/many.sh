@@ -34,10 +34,9 @@ for name in true sh; do ln -s busybox "$tree/bin/$name"; done
 tar -C "$tree" -cf "$work/tree.tar" .
 "$CORTEN" --root "$work/root" --run-root "$work/live/corten" import "$work/tree.tar" busybox >/dev/null
 (cd "$work/bundle" && runc spec && sed -i 's/"terminal": true/"terminal": false/; s|"sh"|"/bin/true"|' config.json)
-python3 - "$rounds" "$count" "$CORTEN" "$work" "$parent" <<'PY'
-import ctypes, glob, os, random, resource, statistics, subprocess, sys, time
-# What a command leaves behind (corten's monitor) becomes our child: a round ends when all of it has.
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+PYTHONPATH=bench PYTHONDONTWRITEBYTECODE=1 python3 - "$rounds" "$count" "$CORTEN" "$work" "$parent" <<'PY'
+import glob, statistics, subprocess, sys
+import measure
 rounds, count, corten, work, parent = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
 
 def command(name, number):
@@ -49,28 +48,24 @@ def command(name, number):
 def left():
     places = 'root/containers', 'root/names', 'live/corten/ids', 'live/crun'
     found = [path for place in places for path in glob.glob(f'{work}/{place}/*')]
-    found += [path for path in glob.glob(f'{work}/live/corten/*') if path[-4:] != '/ids' and path[-6:] != '/swept']
+    kept = 'events', 'ids', 'swept'
+    found += [path for path in glob.glob(f'{work}/live/corten/*') if path.rpartition('/')[2] not in kept]
     return found + glob.glob(f'/sys/fs/cgroup/*/{parent}/*/')
 
+def start_all(name):
+    started = [subprocess.Popen(command(name, n), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+               for n in range(count)]
+    failed = sum(process.wait() != 0 for process in started)
+    if failed: sys.exit(f'{name}: {failed} of {count} failed')
+
 rate, whole, cpu = ({'corten': [], 'crun': []} for _ in range(3))
-for turn in range(rounds + 1):
-    for name in random.sample(sorted(rate), 2):
-        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        started = [subprocess.Popen(command(name, n), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-                   for n in range(count)]
-        codes = [process.wait() for process in started]
-        spent = time.perf_counter() - start
-        while True:
-            try: os.wait()
-            except ChildProcessError: break
-        ended = time.perf_counter() - start
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if any(codes): sys.exit(f'{name}: {sum(map(bool, codes))} of {count} failed')
-        if left(): sys.exit(f'{name}: left behind: {left()[:5]}')
-        if turn:
-            rate[name].append(count / spent)
-            whole[name].append(count / ended)
-            cpu[name].append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3 / count)
+for name, measured in measure.turns(rounds, 1, sorted(rate)):
+    returned, gone, spent = measure.cost(lambda: start_all(name))
+    if left(): sys.exit(f'{name}: left behind: {left()[:5]}')
+    if measured:
+        rate[name].append(count * 1e3 / returned)
+        whole[name].append(count * 1e3 / gone)
+        cpu[name].append(spent / count)
 print(f"{count} at once, {rounds} rounds; load before: {open('/proc/loadavg').read().split()[0]}")
 print(f"{'':8}{'a second':>10}{'best':>8}{'all gone':>10}{'cpu ms each':>13}")
 middle = statistics.median

@@ -1,6 +1,6 @@
 //! Carries out the steps of a plan.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -10,6 +10,7 @@ use crate::devices::bpf;
 use crate::error::{Call, Error, Result};
 use crate::file;
 use crate::limits::{Absent, Setting};
+use crate::parents;
 use crate::path::CgroupPath;
 use crate::plan::{CgroupOp, enabled_in};
 
@@ -18,22 +19,23 @@ pub(crate) fn apply(ops: &[CgroupOp]) -> Result<()> {
     let mut made = Vec::new();
     let outcome = walk(ops, &mut made);
     if outcome.is_err() {
-        for dir in made.iter().rev() {
+        for (mount, path) in made.iter().rev() {
             // The first failure is the one to report.
-            let _ = rustix::fs::rmdir(dir);
+            let _ = rustix::fs::rmdir(path.below(mount));
+            parents::remove_above(mount, path);
         }
     }
     outcome
 }
 
-fn walk(ops: &[CgroupOp], made: &mut Vec<PathBuf>) -> Result<()> {
+fn walk<'a>(ops: &'a [CgroupOp], made: &mut Vec<(&'a Path, &'a CgroupPath)>) -> Result<()> {
     let mut rest = ops;
     while let Some((op, after)) = rest.split_first() {
         rest = after;
         match op {
             CgroupOp::Mkdir { mount, path } => {
                 make(mount, path)?;
-                made.push(path.below(mount));
+                made.push((mount.as_path(), path));
             }
             CgroupOp::Join { mount, path } => join(mount, path)?,
             CgroupOp::Expect { dir, required } => expect(dir, required)?,
@@ -68,7 +70,8 @@ fn make(mount: &Path, path: &CgroupPath) -> Result<()> {
             Err(Errno::NOENT) => {
                 for above in path.parent().iter().flat_map(CgroupPath::with_ancestors) {
                     match mkdir(&mount.join(above)) {
-                        Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
+                        Ok(()) => parents::mark(&mount.join(above)),
+                        Err(Errno::EXIST | Errno::NOENT) => {}
                         Err(e) => return Err(Call::Mkdir(mount.join(above)).failed(e)),
                     }
                 }

@@ -1,13 +1,148 @@
-//! The parts of Docker's container document that are lists and modes.
+//! Docker's documents of a container, an image and a volume, as far as they are known here.
 
 use std::path::Path;
 
 use corten_engine::config::{
-    CgroupnsMode, Config, IpcMode, MountSource, NetworkMode, PidMode, Propagation, Stream, UsernsMode,
-    UtsMode,
+    CgroupnsMode, Config, ExposedPort, IpcMode, MountSource, NetworkMode, PidMode, Propagation, Stream,
+    UsernsMode, UtsMode,
 };
-use corten_engine::{Dirs, volume};
+use corten_engine::container::Container;
+use corten_engine::record::Status;
+use corten_engine::volume::{self, Volume};
+use corten_engine::{Dirs, files};
+use corten_store::Image;
 use serde_json::{Map, Value, json};
+
+use crate::document_parts;
+
+/// The part of Docker's container document that is known here.
+pub(crate) fn container(dirs: &Dirs, container: Container) -> Value {
+    let Container { record, state } = container;
+    let status = match state.status {
+        Status::Created => "created",
+        Status::Running if state.paused => "paused",
+        Status::Running => "running",
+        Status::Restarting => "restarting",
+        Status::Exited => "exited",
+    };
+    let config = &record.config;
+    let port = |port: &ExposedPort| (format!("{}/{}", port.port, port.protocol.as_str()), json!({}));
+    let exposed: serde_json::Map<String, Value> = config.exposed_ports.iter().map(port).collect();
+    let driver = config.log.driver.as_deref().unwrap_or("json-file");
+    let log = dirs.container(&record.id).join(if driver == "local" { "log.local" } else { "log.json" });
+    let log_path = if log.exists() { log.display().to_string() } else { String::new() };
+    let mut document = json!({
+        "Id": record.id,
+        "RestartCount": state.restart_count,
+        "Created": time(record.created_ns),
+        "Path": record.args.first(),
+        "Args": record.args.get(1..).unwrap_or_default(),
+        "State": {
+            "Status": status,
+            "Running": matches!(state.status, Status::Running | Status::Restarting),
+            "Paused": state.paused,
+            "Restarting": state.status == Status::Restarting,
+            "OOMKilled": state.oom_killed,
+            "Dead": false,
+            "Pid": state.pid,
+            "ExitCode": state.exit_code,
+            "Error": state.error,
+            "StartedAt": time(state.started_ns),
+            "FinishedAt": time(state.finished_ns),
+        },
+        "Image": record.image_id,
+        "Name": format!("/{}", record.name),
+        "Driver": "overlay",
+        "LogPath": log_path,
+        "Mounts": mounts(dirs, config),
+        "Platform": "linux",
+        "HostConfig": {
+            "AutoRemove": config.auto_remove,
+            "Privileged": config.privileged,
+            "ReadonlyRootfs": config.read_only,
+            "NetworkMode": network(config),
+            "Memory": config.resources.memory_bytes.unwrap_or(0),
+            "NanoCpus": config.resources.nano_cpus.unwrap_or(0),
+            "PidsLimit": config.resources.pids_limit,
+            "Binds": config.mounts.iter().filter_map(|mount| mount.bind_spec.clone()).collect::<Vec<_>>(),
+            "CgroupParent": config.resources.cgroup_parent,
+            "Annotations": config.annotations,
+        },
+        "Config": {
+            "Hostname": config.hostname.clone().unwrap_or_else(|| record.id.chars().take(12).collect()),
+            "User": record.user,
+            "Env": record.env,
+            "Cmd": config.command,
+            "Entrypoint": config.entrypoint,
+            "Image": config.image,
+            "WorkingDir": record.workdir,
+            "Labels": config.labels,
+            "ExposedPorts": exposed,
+            "Tty": config.tty,
+            "OpenStdin": config.interactive,
+        },
+        // Corten's own: what the host went along with.
+        "Corten": {
+            "FirstHostId": state.first_id,
+            "UnmappedBinds": state.unmapped_binds,
+            "Cgroup": record.cgroup,
+        },
+    });
+    let more = [document_parts::host_config(config), host_config(config)].map(|more| ("HostConfig", more));
+    for (part, more) in more.into_iter().chain([("Config", self::config(config))]) {
+        if let Some(Value::Object(known)) = document.get_mut(part) {
+            known.extend(more);
+        }
+    }
+    let lowers = files::layers(dirs, &record).unwrap_or_default();
+    if let Value::Object(known) = &mut document {
+        known.extend(document_parts::top(dirs, &record, &lowers, state.status == Status::Running));
+    }
+    document
+}
+
+/// What `image inspect` shows.
+pub(crate) fn image(image: &Image) -> Value {
+    let config = serde_json::to_value(&image.config.config).unwrap_or(Value::Null);
+    json!({
+        "Id": image.id.to_string(),
+        "RepoTags": image.names.iter().map(|name| name.familiar()).collect::<Vec<_>>(),
+        "Created": image.config.created,
+        "Author": image.config.author,
+        "Architecture": image.config.architecture,
+        "Os": image.config.os,
+        "Size": image.size_bytes.unwrap_or(0),
+        "Config": config,
+        "RootFS": {
+            "Type": "layers",
+            "Layers": image.diff_ids().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        },
+    })
+}
+
+/// What `volume inspect` shows.
+pub(crate) fn volume(dirs: &Dirs, volume: &Volume) -> Value {
+    json!({
+        "CreatedAt": time(volume.created_ns),
+        "Driver": "local",
+        "Labels": volume.labels,
+        "Mountpoint": volume::mountpoint(dirs, &volume.name),
+        "Name": volume.name,
+        "Options": null,
+        "Scope": "local",
+    })
+}
+
+/// Go's zero time for what never was.
+fn time(ns: u128) -> String {
+    match ns {
+        0 => "0001-01-01T00:00:00Z".to_owned(),
+        ns => {
+            let since = std::time::Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX));
+            corten_oci::time::rfc3339(std::time::UNIX_EPOCH + since)
+        }
+    }
+}
 
 /// `.Mounts`.
 pub(crate) fn mounts(dirs: &Dirs, config: &Config) -> Vec<Value> {

@@ -52,12 +52,13 @@ impl Filters {
         self.0.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
-    /// `label=NAME` or `label=NAME=VALUE`.
+    /// `label=NAME` or `label=NAME=VALUE`, and `label!` of what must not be.
     pub(crate) fn labels(&self, labels: &std::collections::BTreeMap<String, String>) -> bool {
-        self.all("label", |wanted| match wanted.split_once('=') {
+        let has = |wanted: &str| match wanted.split_once('=') {
             Some((name, value)) => labels.get(name).is_some_and(|known| known == value),
             None => labels.contains_key(wanted),
-        })
+        };
+        self.all("label", has) && self.all("label!", |unwanted| !has(unwanted))
     }
 }
 
@@ -173,6 +174,10 @@ mod tests {
         let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
         assert!(filters.labels(&labels(&[("a", "1"), ("b", "")])));
         assert!(!filters.labels(&labels(&[("a", "2"), ("b", "")])));
+        let texts = ["label!=c".to_owned(), "label!=a=2".to_owned()];
+        let filters = Filters::parse(&texts, &["label!"]).unwrap();
+        assert!(filters.labels(&labels(&[("a", "1")])) && filters.labels(&labels(&[])));
+        assert!(!filters.labels(&labels(&[("a", "2")])) && !filters.labels(&labels(&[("c", "")])));
         assert!(Filters::parse(&["x".to_owned()], &["x"]).is_err());
         assert!(Filters::parse(&["x=1".to_owned()], &["y"]).is_err());
         assert!(name_fits("web-1", "^web") && name_fits("web", "^/web$") && !name_fits("web-1", "web$"));

@@ -1,14 +1,18 @@
-//! What `info` says of the machine, under the names of Docker's `GET /info`.
+//! What `info` says of the machine and of the engine, under the names of Docker's `GET /info`.
 
 use corten_cgroup::{Controller, Layout};
-use serde_json::{Value, json};
+use corten_engine::Dirs;
+use corten_engine::config::CgroupManager;
+use corten_engine::container::Container;
+use corten_engine::record::Status;
+use serde_json::{Map, Value, json};
 
 /// A file's text, without its end of line.
 fn text(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
 }
 
-pub(crate) fn of_machine(layout: &Layout) -> Value {
+pub(crate) fn of_machine(layout: &Layout) -> Map<String, Value> {
     let uname = rustix::system::uname();
     let show = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     let release = text("/etc/os-release").or_else(|| text("/usr/lib/os-release")).unwrap_or_default();
@@ -29,7 +33,7 @@ pub(crate) fn of_machine(layout: &Layout) -> Value {
         corten_cgroup::Version::V2 => "2",
     };
     let is_on = |path: &str| text(path).as_deref() == Some("1");
-    json!({
+    let known = json!({
         "Name": show(uname.nodename()),
         "KernelVersion": show(uname.release()),
         "OperatingSystem": field("PRETTY_NAME"),
@@ -66,5 +70,43 @@ pub(crate) fn of_machine(layout: &Layout) -> Value {
         "ExperimentalBuild": false,
         "Labels": [],
         "Warnings": Value::Null,
-    })
+    });
+    map(known)
+}
+
+pub(crate) fn of_engine(
+    dirs: &Dirs,
+    manager: &CgroupManager,
+    containers: &[Container],
+    images: usize,
+) -> Map<String, Value> {
+    let paused = containers.iter().filter(|one| one.state.paused).count();
+    let running = containers.iter().filter(|one| one.state.status == Status::Running).count() - paused;
+    let ordinary = dirs.rootless.is_some();
+    let known = json!({
+        "Containers": containers.len(),
+        "ContainersRunning": running,
+        "ContainersPaused": paused,
+        "ContainersStopped": containers.len() - running - paused,
+        "Images": images,
+        "Driver": "overlay",
+        "CgroupDriver": manager.driver().to_string(),
+        "Rootless": ordinary,
+        "SecurityOptions": [
+            "name=seccomp,profile=builtin",
+            if ordinary { "name=rootless" } else { "name=userns" },
+            "name=cgroupns",
+        ],
+        "DockerRootDir": dirs.root.display().to_string(),
+        "CortenRootDir": dirs.root.display().to_string(),
+        "ServerVersion": crate::VERSION,
+    });
+    map(known)
+}
+
+fn map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
 }

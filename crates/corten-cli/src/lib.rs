@@ -9,6 +9,7 @@
 //! Invariants: only this crate prints and reads the environment (all of it in [`mod@env`]); no command
 //! knows another; nothing here touches the kernel beyond the terminal and the files that flags name.
 
+mod argv;
 mod command;
 pub mod commands;
 mod container_config;
@@ -19,15 +20,18 @@ mod document_parts;
 mod engine;
 pub mod engine_api;
 pub mod env;
+mod failures;
 mod filter;
 mod flags;
 pub mod format;
 mod globals;
 mod help;
 mod info;
+mod prune;
 mod refused;
 pub mod report;
 mod steps;
+mod summary;
 mod values;
 
 pub use engine::LocalEngine;

@@ -26,6 +26,7 @@ pub enum Kind {
 pub const ENGINE_FAILED: u8 = 125;
 pub const NOT_EXECUTABLE: u8 = 126;
 pub const NOT_FOUND: u8 = 127;
+const ENDED_BY_SIGPIPE: u8 = 128 + 13;
 
 /// One failure, to be printed once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Report {
     pub see: Option<String>,
     /// Where the command's own exit code for failures does not hold.
     pub status: Option<u8>,
+    /// Nobody is there to be told: the status says it all.
+    pub quiet: bool,
     /// What was named is not there: `--force` takes it for done.
     pub missing: bool,
 }
@@ -51,6 +54,7 @@ impl Report {
             hint: None,
             see: None,
             status: None,
+            quiet: false,
             missing: false,
         }
     }
@@ -61,6 +65,11 @@ impl Report {
 
     pub fn host(message: impl Into<String>) -> Self {
         Self::new(Kind::Host, message)
+    }
+
+    /// Whoever read our output has gone: as with other programs, which a signal ends then.
+    pub fn closed_pipe() -> Self {
+        Self { quiet: true, ..Self::host("nobody reads the output") }.status(ENDED_BY_SIGPIPE)
     }
 
     /// The error's text and the chain of its sources; a source that the text above it repeats is left out.
@@ -106,6 +115,9 @@ impl Report {
 
     /// Prints it; control characters of names and paths do not reach the terminal.
     pub fn print(&self, out: &mut dyn Write, colour: bool) -> io::Result<()> {
+        if self.quiet {
+            return Ok(());
+        }
         let paint = |code: &str, text: &str| {
             if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
         };
@@ -133,6 +145,9 @@ impl Report {
 impl From<io::Error> for Report {
     /// Only for our own output; anything else names its file first.
     fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Report::closed_pipe();
+        }
         Report::host("cannot write to standard output").cause(error)
     }
 }

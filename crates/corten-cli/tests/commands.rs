@@ -246,6 +246,11 @@ fn the_rest() {
             &["-H", "tcp://x", "ps"],
             "error: -H is refused: there is no daemon to talk to\nSee 'corten --help'.\n",
         ),
+        (
+            &["build", "."],
+            "error: corten build is not there\n  hint: nothing is built yet: `corten commit` makes an image of a container\nSee 'corten --help'.\n",
+        ),
+        (&["compose", "up"], "error: corten compose is not there\nSee 'corten --help'.\n"),
         (&["--what"], "error: unknown flag: --what\nSee 'corten --help'.\n"),
     ] {
         assert_eq!(corten(args).stderr, want, "{args:?}");

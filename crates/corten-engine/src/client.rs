@@ -177,10 +177,14 @@ impl Client {
                 match session::hear(self.socket.as_fd(), buffer) {
                     None => break None,
                     Some((STDOUT, bytes)) if self.attached.stdout => {
-                        write_all(rustix::stdio::stdout(), bytes)
+                        if let Err(errno) = write_all(rustix::stdio::stdout(), bytes) {
+                            break Some(Outcome::Unheard(errno));
+                        }
                     }
                     Some((STDERR, bytes)) if self.attached.stderr => {
-                        write_all(rustix::stdio::stderr(), bytes)
+                        if let Err(errno) = write_all(rustix::stdio::stderr(), bytes) {
+                            break Some(Outcome::Unheard(errno));
+                        }
                     }
                     Some((EXITED, [code, oom])) => {
                         break Some(Outcome::Exited { code: *code, oom_killed: *oom != 0 });
@@ -279,7 +283,7 @@ impl Client {
 /// What ends a command that does not pass signals on.
 const DEADLY: [i32; 4] = [signal::SIGHUP, signal::SIGINT, signal::SIGQUIT, signal::SIGTERM];
 
-fn write_all(fd: impl AsFd, mut bytes: &[u8]) {
+fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(&fd, bytes) {
             Ok(count) => bytes = &bytes[count..],
@@ -288,8 +292,10 @@ fn write_all(fd: impl AsFd, mut bytes: &[u8]) {
                 let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
                 let _again = poll(&mut fds, None);
             }
-            // Nobody reads any more; the container goes on.
-            Err(_) => return,
+            // A terminal that was hung up: SIGHUP says what follows.
+            Err(Errno::IO) => break,
+            Err(errno) => return Err(errno),
         }
     }
+    Ok(())
 }

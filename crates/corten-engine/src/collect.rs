@@ -225,7 +225,8 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
             corten_runtime::init::parse_record(&end).map_or(255, |end| i32::from(end.shell_code()));
         let written = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
         let since = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        state.finished_ns = since.map_or_else(record::now_ns, |since| since.as_nanos());
+        // The times of files are the clock's of the last tick.
+        state.finished_ns = since.map_or_else(record::now_ns, |since| since.as_nanos()).max(state.started_ns);
         state.pid = 0;
     }
     state
@@ -236,7 +237,8 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
 pub(crate) fn release(dirs: &Dirs, id: &str, record: Option<&Record>) -> Result<(), EngineError> {
     if let Some(path) = record.and_then(|record| record.cgroup.as_deref()) {
         let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-        match Cgroup::open(&Layout::detect()?, &path) {
+        let layout = Layout::detect()?;
+        match Cgroup::open(&layout, &path) {
             Ok(mut cgroup) => {
                 if let Some(CgroupManager::Systemd(systemd)) =
                     record.map(|record| &record.config.cgroup_manager)
@@ -248,6 +250,10 @@ pub(crate) fn release(dirs: &Dirs, id: &str, record: Option<&Record>) -> Result<
             }
             Err(error) if error.errno() == Some(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
+        }
+        // Of a parent that the user named nothing is left either; the usual one stays.
+        if record.is_some_and(|record| record.config.resources.cgroup_parent.is_some()) {
+            corten_cgroup::remove_parents(&layout, &path);
         }
     }
     crate::lease::release_of(dirs, id);
@@ -324,5 +330,19 @@ mod tests {
         assert_eq!(inodes("fe:00"), [12345]);
         assert_eq!(inodes("00:1a"), [99]);
         assert!(inodes("08:01").is_empty());
+    }
+
+    /// A file's time is that of the clock's last tick, which may be before the start.
+    #[test]
+    fn nothing_ends_before_it_began() {
+        let live = tempfile::tempdir().unwrap();
+        std::fs::write(live.path().join("exit"), "").unwrap();
+        let far = record::now_ns() + 1_000_000_000_000;
+        for (started_ns, early) in [(far, true), (1, false)] {
+            // No process is of another boot.
+            let running = State { status: Status::Running, pid: 1, started_ns, ..State::created() };
+            let end = ended(live.path(), running);
+            assert_eq!((end.status, end.finished_ns == started_ns), (Status::Exited, early));
+        }
     }
 }

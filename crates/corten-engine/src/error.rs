@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use corten_runtime::{SpecError, StartError};
 use corten_sys::errno_name;
 use rustix::io::Errno;
 
@@ -175,8 +176,8 @@ impl EngineError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            EngineError::Start(corten_runtime::StartError::NotFound { .. }) => 127,
-            EngineError::Start(corten_runtime::StartError::NotExecutable { .. }) => 126,
+            EngineError::Start(StartError::NotFound { .. } | StartError::Spec(SpecError::NoProgram)) => 127,
+            EngineError::Start(StartError::NotExecutable { .. }) => 126,
             EngineError::Failed { code, .. } => *code,
             _ => 125,
         }

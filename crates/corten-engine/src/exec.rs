@@ -14,9 +14,9 @@ mod seal;
 use std::os::fd::{AsFd, OwnedFd};
 
 use corten_cgroup::{Cgroup, CgroupPath, Controllers, Layout, Version};
-use corten_runtime::StartError;
 use corten_runtime::plan::{ExecPlan, ExecSpec, exec as plan};
 use corten_runtime::spec::{Capabilities, IdMaps, Process, User as ProcessUser};
+use corten_runtime::{SpecError, StartError};
 use corten_sys::caps::CapSet;
 use corten_sys::clone::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER,
@@ -135,7 +135,7 @@ pub fn exec(dirs: &Dirs, name: &str, config: &ExecConfig, seal: Seal<'_>) -> Res
 pub fn exit_code(error: &EngineError) -> u8 {
     match error {
         EngineError::Failed { code, .. } => *code,
-        EngineError::Start(StartError::NotFound { .. })
+        EngineError::Start(StartError::NotFound { .. } | StartError::Spec(SpecError::NoProgram))
         | EngineError::Start(StartError::WorkingDirectory { errno: Errno::NOENT, .. }) => 127,
         EngineError::Start(StartError::Ended)
         | EngineError::NoSuchContainer(_)

@@ -3,6 +3,7 @@
 mod check;
 mod devices;
 mod hostile;
+pub(crate) mod machine;
 mod mounts;
 pub(crate) mod process;
 mod resources;

@@ -42,6 +42,8 @@ pub enum Outcome {
         /// Its memory limit was reached.
         oom_killed: bool,
     },
+    /// It runs, and what it wrote could not be handed on: what write(2) said.
+    Unheard(Errno),
 }
 
 /// Creates and starts a container. `created` is told its id before it starts.

@@ -38,6 +38,10 @@ pub fn update(dirs: &Dirs, name: &str, update: &Update) -> Result<(), EngineErro
     }
     let (whole, change) = merge(&record.config.resources, &update.resources).map_err(refuse)?;
     whole.check().map_err(|error| refuse(error.to_string()))?;
+    crate::resolve::machine::check(&update.resources).map_err(|error| match error {
+        EngineError::Resources(error) => refuse(error.to_string()),
+        other => other,
+    })?;
     if change != Resources::default() && container.state.is_alive() {
         apply(&record, &change)?;
     }

@@ -38,6 +38,26 @@ pub enum StartError {
         /// What chdir(2) said; `ENOENT` also for one that is outside the container.
         errno: Errno,
     },
+    /// A directory was to be mounted onto a file, or a file onto a directory.
+    #[error(
+        "{operation}: {call}: are you trying to mount a directory onto a file (or vice-versa)? Check if the specified \
+         host path exists and is the expected type"
+    )]
+    Kind {
+        /// The operation, as the plan describes it.
+        operation: String,
+        /// The call that failed.
+        call: CallError,
+    },
+    /// What is mounted at /dev lacks the null device, with which files are masked.
+    #[error(
+        "{operation} needs the null device of the container's /dev, and what is mounted there has none; \
+         --security-opt systempaths=unconfined masks nothing"
+    )]
+    NoNull {
+        /// The operation, as the plan describes it.
+        operation: String,
+    },
     /// The user or a group is not in the container's files.
     #[error(transparent)]
     User(#[from] UserError),
@@ -123,6 +143,9 @@ pub enum SpecError {
     /// A list that must not be empty.
     #[error("{0} is empty")]
     Empty(&'static str),
+    /// The program has an empty name, which no program has.
+    #[error("exec \"\": no such file or directory (the name is empty)")]
+    NoProgram,
     /// Two fields that exclude each other.
     #[error("{0}")]
     Conflict(&'static str),

@@ -22,6 +22,6 @@ pub mod spec;
 pub mod step;
 pub mod user;
 
-pub use error::StartError;
+pub use error::{SpecError, StartError};
 pub use plan::{ExecPlan, Op, Plan};
 pub use spec::Spec;

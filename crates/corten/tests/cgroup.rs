@@ -121,7 +121,7 @@ fn cpus_are_those_that_were_given() {
         assert_eq!((code, out.as_str()), (0, "0\n"), "{err}");
         let (code, _, err) = host.sh(&["--cpuset-cpus", "4000"], "true");
         assert_eq!(code, 125);
-        assert!(err.contains("cpuset.cpus"), "{err}");
+        assert!(err.contains("Requested CPUs are not available - requested 4000, available: 0"), "{err}");
     } else {
         // Not without the limit that was asked for.
         assert_eq!(code, 125);
@@ -221,28 +221,77 @@ fn a_host_cgroup_namespace_shows_the_whole_path() {
     assert!(err.contains("Read-only file system"), "{err}");
 }
 
+/// What runs containers or systemd in a container needs cgroups of its own.
+#[test]
+fn the_privileged_make_cgroups_below_their_own() {
+    let host = need_host!();
+    let script =
+        format!("cd {} && mkdir below && echo 0 > below/cgroup.procs && cat /proc/self/cgroup", seen("pids"));
+    let (code, out, err) = host.sh(&["--privileged"], &script);
+    assert!(code == 0 && out.lines().any(|line| line.ends_with(":/below")), "{out}{err}");
+    let (code, _, err) = host.sh(&[], &script);
+    assert!(code != 0 && err.contains("Read-only file system"), "{err}");
+    host.assert_clean(&[]);
+}
+
+/// Where a cgroup path is, in each hierarchy that it is in.
+fn places(path: &str) -> Vec<PathBuf> {
+    ["", "memory", "pids", "cpu", "cpuacct", "cpu,cpuacct", "devices", "unified", "systemd", "freezer"]
+        .map(|name| Path::new("/sys/fs/cgroup").join(name).join(path))
+        .into_iter()
+        .filter(|dir| dir.exists())
+        .collect()
+}
+
 #[test]
 fn a_parent_of_ones_own_choice() {
     let host = need_host!();
-    let parent = format!("corten-test-{}/deep", std::process::id());
+    let top = format!("corten-test-{}", std::process::id());
+    let parent = format!("{top}/deep");
     let flags = ["--cgroup-parent", &parent, "--cgroupns", "host"];
     let (code, out, err) = host.sh(&flags, "cat /proc/self/cgroup");
-    let left: Vec<PathBuf> =
-        ["", "memory", "pids", "cpu", "cpuacct", "cpu,cpuacct", "devices", "unified", "systemd", "freezer"]
-            .map(|name| Path::new("/sys/fs/cgroup").join(name).join(&parent))
-            .into_iter()
-            .filter(|dir| dir.exists())
-            .collect();
-    let empty: Vec<bool> = left.iter().map(|dir| std::fs::remove_dir(dir).is_ok()).collect();
-    for dir in &left {
-        let _made_by_us = std::fs::remove_dir(dir.parent().unwrap());
-    }
     assert_eq!(code, 0, "{err}");
     assert!(out.lines().any(|line| line.contains(&format!(":/{parent}/"))), "{out}");
-    assert!(!left.is_empty() && empty.iter().all(|empty| *empty), "{left:?}: {empty:?}");
+    assert!(places(&top).is_empty(), "{:?}", places(&top));
+    // Of a start that failed nothing is left either.
+    let (code, ..) = host.sh(&["--cgroup-parent", &parent, "--workdir", "/etc/passwd"], "true");
+    assert!(code != 0 && places(&top).is_empty(), "{:?}", places(&top));
     let (code, _, err) = host.sh(&["--cgroup-parent", "../out"], "true");
     assert_eq!(code, 125);
     assert!(err.contains("must not contain `.` or `..`"), "{err}");
+    host.assert_clean(&[]);
+}
+
+/// A parent that was there before may have limits of its own. It stays, what was made below it goes.
+#[test]
+fn a_parent_that_was_there_stays() {
+    let host = need_host!();
+    let top = format!("corten-test-kept-{}", std::process::id());
+    let dirs = [hierarchy("memory").join(&top), hierarchy("pids").join(&top)];
+    dirs.iter().for_each(|dir| std::fs::create_dir_all(dir).unwrap());
+    let (code, _, err) = host.sh(&["--cgroup-parent", &format!("{top}/below")], "true");
+    let kept: Vec<bool> = dirs.iter().map(|dir| dir.exists()).collect();
+    let below: Vec<PathBuf> = places(&format!("{top}/below"));
+    let left = places(&top);
+    left.iter().for_each(|dir| std::fs::remove_dir(dir).unwrap());
+    assert_eq!((code, kept, below), (0, vec![true, true], Vec::new()), "{err}");
+    assert!(left.iter().all(|dir| dirs.contains(dir)), "{left:?}");
+}
+
+/// The last one out removes the parent while the next one wants to make its cgroup there.
+#[test]
+fn a_parent_goes_and_comes_under_many_starts() {
+    let host = need_host!();
+    let top = format!("corten-test-many-{}", std::process::id());
+    let parent = format!("{top}/deep");
+    let one = || {
+        for _ in 0..10 {
+            let (code, _, err) = host.sh(&["--cgroup-parent", &parent], "true");
+            assert_eq!(code, 0, "{err}");
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(one))));
+    assert!(places(&top).is_empty(), "{:?}", places(&top));
     host.assert_clean(&[]);
 }
 

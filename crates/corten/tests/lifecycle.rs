@@ -245,6 +245,9 @@ fn frozen_is_frozen() {
     host.ok(&["pause", "box"]);
     assert_eq!(host.inspect("box", ".State.Status"), "paused");
     assert!(text(&host.corten(&["ps"]).stdout).contains("(Paused)"));
+    let counted =
+        host.corten(&["info", "-f", "{{.ContainersRunning}} {{.ContainersPaused}} {{.ContainersStopped}}"]);
+    assert_eq!(text(&counted.stdout), "0 1 0\n");
     let before = host.log("box");
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(host.log("box"), before);

@@ -2,7 +2,9 @@
 
 mod common;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use common::{Host, text};
 
@@ -151,6 +153,34 @@ fn the_name_of_a_rename_that_was_killed_goes() {
         }
     }
     assert!(hits >= 4, "{hits}");
+}
+
+/// Each prune asks the same question, and takes only a `y` for a yes.
+#[test]
+fn prune_asks_first() {
+    let host = need_host!();
+    let ask = |args: &[&str], answer: &str| {
+        let mut command = host.command(args);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    ok(&host, &["run", "--name", "done", "busybox", "true"]);
+    for answer in ["", "n\n", "yes\n"] {
+        for kind in ["container", "image", "volume"] {
+            let (code, out, err) = ask(&[kind, "prune"], answer);
+            assert_eq!(code, Some(1), "{err}");
+            assert!(out.starts_with("WARNING! This will remove "), "{out}");
+            assert!(out.ends_with("Are you sure you want to continue? [y/N] "), "{out}");
+            assert_eq!(err, format!("error: {kind} prune has been cancelled\n"));
+        }
+    }
+    assert_eq!(ok(&host, &["ps", "-a", "--format", "{{.Names}}"]), "done\n");
+    let (code, out, err) = ask(&["container", "prune"], " Y \n");
+    assert!(code == Some(0) && out.contains("Deleted Containers:\n"), "{out}{err}");
+    assert_eq!(ok(&host, &["ps", "-aq"]), "");
 }
 
 #[test]

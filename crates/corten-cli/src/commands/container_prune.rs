@@ -2,9 +2,9 @@
 
 use crate::command::Subcommand;
 use crate::context::Context;
-use crate::filter::{Filters, moment};
+use crate::filter::Filters;
 use crate::flags::{self, flags};
-use crate::format::human;
+use crate::prune;
 use crate::report::Report;
 
 flags! {
@@ -25,40 +25,13 @@ impl Subcommand for Args {
 
     fn execute(self, _args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let filters = Filters::parse(&self.filter, FILTERS)?;
-        let until = match filters.last("until") {
-            None => None,
-            Some(text) => Some(
-                moment(text, cx.now_s)
-                    .ok_or_else(|| Report::user(format!("invalid filter 'until={text}'")))?,
-            ),
-        };
+        let until = prune::until(&filters, cx.now_s)?;
         if !self.force {
-            let warning = "WARNING! This will remove all stopped containers.\n\
-                           Are you sure you want to continue? [y/N] ";
-            cx.stdout.write_all(warning.as_bytes())?;
-            cx.stdout.flush()?;
-            let mut answer = String::new();
-            std::io::stdin().read_line(&mut answer)?;
-            if !answer.trim().eq_ignore_ascii_case("y") {
-                return Err(Report::user("container prune has been cancelled"));
-            }
+            prune::confirm(cx, "all stopped containers", "container prune")?;
         }
         let pruned = cx.engine()?.prune_containers(&|one| {
-            until.is_none_or(|until| one.created_s < until)
-                && filters.labels(&one.labels)
-                && filters.all("label!", |unwanted| match unwanted.split_once('=') {
-                    Some((name, value)) => one.labels.get(name).is_none_or(|known| known != value),
-                    None => !one.labels.contains_key(unwanted),
-                })
+            until.is_none_or(|until| one.created_s < until) && filters.labels(&one.labels)
         })?;
-        if !pruned.names.is_empty() {
-            writeln!(cx.stdout, "Deleted Containers:")?;
-            for name in &pruned.names {
-                writeln!(cx.stdout, "{name}")?;
-            }
-            writeln!(cx.stdout)?;
-        }
-        writeln!(cx.stdout, "Total reclaimed space: {}", human::size(pruned.bytes))?;
-        Ok(0)
+        prune::deleted(cx, "Containers", &pruned.names, pruned.bytes)
     }
 }

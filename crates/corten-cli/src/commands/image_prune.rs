@@ -3,9 +3,9 @@
 use crate::command::Subcommand;
 use crate::context::Context;
 use crate::engine_api::{ImageRemoval, RemoveImage};
-use crate::filter::{Filters, moment};
+use crate::filter::Filters;
 use crate::flags::{self, flags};
-use crate::format::human;
+use crate::prune;
 use crate::report::Report;
 
 flags! {
@@ -28,41 +28,26 @@ impl Subcommand for Args {
 
     fn execute(self, _args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
         let filters = Filters::parse(&self.filter, FILTERS)?;
-        let wrong = |key: &str, text: &str| Report::user(format!("invalid filter '{key}={text}'"));
-        let until = match filters.last("until") {
-            None => None,
-            Some(text) => Some(moment(text, cx.now_s).ok_or_else(|| wrong("until", text))?),
-        };
+        let until = prune::until(&filters, cx.now_s)?;
         let dangling = match filters.last("dangling") {
             None => !self.all,
-            Some(text) => corten_engine::config::parse_bool(text).ok_or_else(|| wrong("dangling", text))?,
+            Some(text) => corten_engine::config::parse_bool(text)
+                .ok_or_else(|| Report::user(format!("invalid filter 'dangling={text}'")))?,
         };
         if !self.force {
-            let what = if dangling {
+            let warning = if dangling {
                 "all dangling images"
             } else {
                 "all images without at least one container associated to them"
             };
-            let warning =
-                format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ");
-            cx.stdout.write_all(warning.as_bytes())?;
-            cx.stdout.flush()?;
-            let mut answer = String::new();
-            std::io::stdin().read_line(&mut answer)?;
-            if !answer.trim().eq_ignore_ascii_case("y") {
-                return Err(Report::user("image prune has been cancelled"));
-            }
+            prune::confirm(cx, warning, "image prune")?;
         }
         let mut chosen: Vec<(String, String, u64)> = Vec::new();
         for one in cx.engine()?.images()? {
             let fits = one.containers == Some(0)
                 && (!dangling || one.tag.is_none())
                 && until.is_none_or(|until| one.created_s < until)
-                && filters.labels(&one.labels)
-                && filters.all("label!", |unwanted| match unwanted.split_once('=') {
-                    Some((name, value)) => one.labels.get(name).is_none_or(|known| known != value),
-                    None => !one.labels.contains_key(unwanted),
-                });
+                && filters.labels(&one.labels);
             if fits {
                 let name = match (&one.repository, &one.tag) {
                     (Some(repository), Some(tag)) => format!("{repository}:{tag}"),
@@ -83,14 +68,6 @@ impl Subcommand for Args {
                 });
             }
         }
-        if !lines.is_empty() {
-            writeln!(cx.stdout, "Deleted Images:")?;
-            for line in &lines {
-                writeln!(cx.stdout, "{line}")?;
-            }
-            writeln!(cx.stdout)?;
-        }
-        writeln!(cx.stdout, "Total reclaimed space: {}", human::size(bytes))?;
-        Ok(0)
+        prune::deleted(cx, "Images", &lines, bytes)
     }
 }

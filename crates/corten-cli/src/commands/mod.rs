@@ -221,8 +221,32 @@ pub(crate) fn help_of(names: &[String], columns: usize) -> Result<String, Report
     }
 }
 
+/// Docker's commands that are not there, and what there is instead.
+const MISSING: &[(&[&str], &str)] = &[
+    (
+        &["pull", "push", "search", "login", "logout", "manifest"],
+        "there is no registry client yet: images come by `corten import` and `corten load`",
+    ),
+    (
+        &["build", "buildx", "builder", "bake"],
+        "nothing is built yet: `corten commit` makes an image of a container",
+    ),
+    (
+        &["save"],
+        "nothing writes image archives yet: the store, `CortenRootDir` of `corten info`, is an OCI image layout",
+    ),
+    (&["network"], "there are no networks yet but none, host and container:NAME"),
+    (&["compose", "checkpoint", "context", "plugin", "swarm", "service", "stack", "node", "secret"], ""),
+];
+
 /// Docker's words, with the nearest name that there is.
 fn unknown<'a>(path: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Report {
+    if matches!(path, "corten" | "corten image")
+        && let Some((_, instead)) = MISSING.iter().find(|(names, _)| names.contains(&name))
+    {
+        let report = Report::user(format!("{path} {name} is not there")).see(path).status(1);
+        return if instead.is_empty() { report } else { report.hint(*instead) };
+    }
     let report = if path == "corten" && name.starts_with('-') {
         Report::user(format!("unknown flag: {name}"))
     } else if path == "corten" {

@@ -4,7 +4,7 @@ use crate::command::Subcommand;
 use crate::context::Context;
 use crate::filter::Filters;
 use crate::flags::{self, flags};
-use crate::format::human;
+use crate::prune;
 use crate::report::Report;
 
 flags! {
@@ -35,34 +35,11 @@ impl Subcommand for Args {
         let all = self.all || said;
         if !self.force {
             let which = if all { "all" } else { "anonymous" };
-            let warning = format!(
-                "WARNING! This will remove {which} local volumes not used by at least one container.\n\
-                 Are you sure you want to continue? [y/N] "
-            );
-            cx.stdout.write_all(warning.as_bytes())?;
-            cx.stdout.flush()?;
-            let mut answer = String::new();
-            std::io::stdin().read_line(&mut answer)?;
-            if !answer.trim().eq_ignore_ascii_case("y") {
-                return Err(Report::user("volume prune has been cancelled"));
-            }
+            let warning = format!("{which} local volumes not used by at least one container");
+            prune::confirm(cx, &warning, "volume prune")?;
         }
-        let pruned = cx.engine()?.prune_volumes(&|one| {
-            (all || one.anonymous)
-                && filters.labels(&one.labels)
-                && filters.all("label!", |unwanted| match unwanted.split_once('=') {
-                    Some((name, value)) => one.labels.get(name).is_none_or(|known| known != value),
-                    None => !one.labels.contains_key(unwanted),
-                })
-        })?;
-        if !pruned.names.is_empty() {
-            writeln!(cx.stdout, "Deleted Volumes:")?;
-            for name in &pruned.names {
-                writeln!(cx.stdout, "{name}")?;
-            }
-            writeln!(cx.stdout)?;
-        }
-        writeln!(cx.stdout, "Total reclaimed space: {}", human::size(pruned.bytes))?;
-        Ok(0)
+        let pruned =
+            cx.engine()?.prune_volumes(&|one| (all || one.anonymous) && filters.labels(&one.labels))?;
+        prune::deleted(cx, "Volumes", &pruned.names, pruned.bytes)
     }
 }

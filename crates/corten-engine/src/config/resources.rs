@@ -52,6 +52,10 @@ pub enum ResourcesError {
     CpuPeriod,
     #[error("CPU cfs quota can not be less than 1ms (i.e. 1000)")]
     CpuQuota,
+    #[error("Range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available")]
+    CpuRange(i64),
+    #[error("Requested {what} are not available - requested {asked}, available: {available}")]
+    NotAvailable { what: &'static str, asked: String, available: String },
     #[error("Invalid value {value} for cpuset {which}")]
     Cpuset { which: &'static str, value: String },
     #[error("Invalid value {0}, range for oom score adj is [-1000, 1000]")]
@@ -103,7 +107,7 @@ impl Resources {
             return Err(ResourcesError::CpuQuota);
         }
         for (which, value) in [("cpus", &self.cpuset_cpus), ("mems", &self.cpuset_mems)] {
-            if let Some(value) = value.as_deref().filter(|value| !is_cpu_list(value)) {
+            if let Some(value) = value.as_deref().filter(|value| cpu_list(value).is_none()) {
                 return Err(ResourcesError::Cpuset { which, value: value.to_owned() });
             }
         }
@@ -111,16 +115,17 @@ impl Resources {
     }
 }
 
-/// `0-2,7`, as cpuset(7) writes lists.
-fn is_cpu_list(text: &str) -> bool {
+/// `0-2,7`, as cpuset(7) writes lists; an empty one has nothing.
+pub(crate) fn cpu_list(text: &str) -> Option<Vec<std::ops::RangeInclusive<u16>>> {
     let number = |text: &str| -> Option<u16> {
         text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
     };
-    text.is_empty()
-        || text.split(',').all(|part| match part.split_once('-') {
-            Some((first, last)) => matches!((number(first), number(last)), (Some(a), Some(b)) if a <= b),
-            None => number(part).is_some(),
-        })
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        (first <= last).then_some(first..=last)
+    };
+    if text.is_empty() { Some(Vec::new()) } else { text.split(',').map(range).collect() }
 }
 
 #[cfg(test)]

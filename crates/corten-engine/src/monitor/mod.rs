@@ -245,7 +245,7 @@ impl Monitor {
     /// Notes an end in the state and gives the cgroup back; whether that is gone.
     fn note(&self, state: &mut State, cgroup: Option<Cgroup>, end: Option<Exit>) -> bool {
         state.status = Status::Exited;
-        state.finished_ns = record::now_ns();
+        state.finished_ns = record::now_ns().max(state.started_ns);
         match end {
             Some(end) => state.exit_code = i32::from(end.shell_code()),
             None => {
@@ -262,7 +262,10 @@ impl Monitor {
         if self.shares_pids {
             let _gone = cgroup.kill_all();
         }
-        cgroup.remove().is_ok()
+        match self.config.resources.cgroup_parent {
+            None => cgroup.remove().is_ok(),
+            Some(_) => cgroup.remove_with_parents().is_ok(),
+        }
     }
 
     fn tell(&self, events: &[Event<'_>]) {

@@ -1,13 +1,14 @@
 //! What is refused before anything is made, by the name of its flag.
 
 use crate::config::mount as wanted;
-use crate::config::{Config, NetworkMode};
+use crate::config::{Config, Init, NetworkMode, PidMode};
 use crate::error::EngineError;
 
 /// Refuses what is not there yet, by the name of its flag.
 pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
     let refuse = |what: &str, why: &str| Err(EngineError::refused(what, why));
     config.resources.check()?;
+    super::machine::check(&config.resources)?;
     super::hostile::check(config)?;
     for network in &config.networks {
         match &network.mode {
@@ -24,6 +25,12 @@ pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
             }
         }
     }
+    if config.networks.len() > 1 {
+        return refuse(
+            "more than one --network",
+            "there are no networks yet that a container could be in at once",
+        );
+    }
     if !config.ports.is_empty() || config.publish_all {
         return refuse("--publish", "ports can be published when bridge networks exist; use --network host");
     }
@@ -37,6 +44,12 @@ pub(crate) fn check(config: &Config) -> Result<(), EngineError> {
         return refuse("--time-offset", "this kernel has no time namespaces (Linux 5.6, CONFIG_TIME_NS)");
     }
     check_stop_signal(config)?;
+    let own_pids = !matches!(config.pid, Some(PidMode::Host | PidMode::Container(_)));
+    if config.resources.pids_limit == Some(1) && config.init == Some(Init::On) && own_pids {
+        return Err(EngineError::Conflict(
+            "--pids-limit 1 and --init: init is a process of the container too",
+        ));
+    }
     if let Some(driver) = config.volume_driver.as_ref().filter(|driver| !is_local(driver)) {
         return refuse(
             &format!("--volume-driver {driver}"),

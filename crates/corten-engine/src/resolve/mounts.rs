@@ -74,7 +74,7 @@ pub(super) fn mounts(
     list.push(Mount {
         target: "/sys/fs/cgroup".to_owned(),
         source: MountSource::Cgroup,
-        attributes: quiet | attr::RDONLY,
+        attributes: sys_attributes,
         recursive_attributes: false,
         propagation: 0,
     });

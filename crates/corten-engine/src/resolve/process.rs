@@ -1,5 +1,7 @@
 //! The program: command, environment, user, capabilities, system-call filter.
 
+use std::collections::HashSet;
+
 use corten_runtime::spec::{Capabilities, Process, Rlimit, Seccomp, User};
 use corten_sys::caps::CapSet;
 
@@ -62,28 +64,32 @@ pub(crate) fn environment(
     image: Option<&corten_oci::ImageConfig>,
     hostname: &str,
 ) -> Vec<String> {
-    let mut env = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
-    if config.tty {
-        env.push("TERM=xterm".to_owned());
-    }
+    // Names, and what they are set to; `None` is a variable that is not to be there.
     let name_of = |entry: &str| entry.split_once('=').map_or(entry.to_owned(), |(name, _)| name.to_owned());
-    let mut set = |name: String, entry: Option<String>| {
-        env.retain(|known| name_of(known) != name);
-        env.extend(entry);
-    };
+    let mut said: Vec<(String, Option<String>)> = Vec::new();
+    let mut set = |entry: String| said.push((name_of(&entry), Some(entry)));
+    set(DEFAULT_PATH.to_owned());
+    set(format!("HOSTNAME={hostname}"));
+    if config.tty {
+        set("TERM=xterm".to_owned());
+    }
     if let Some(image) = image {
         // An entry without `=` means nothing; it never takes a variable from the host (CVE-2026-57231).
-        image
-            .config
-            .env
-            .iter()
-            .filter(|entry| entry.contains('='))
-            .for_each(|entry| set(name_of(entry), Some(entry.clone())));
+        image.config.env.iter().filter(|entry| entry.contains('=')).cloned().for_each(&mut set);
     }
     for variable in &config.env {
         let entry = variable.value.as_ref().map(|value| format!("{}={value}", variable.name));
-        set(variable.name.clone(), entry);
+        said.push((variable.name.clone(), entry));
     }
+    // From the end: an image may have any number of them.
+    let mut known = HashSet::new();
+    let mut env: Vec<String> = said
+        .into_iter()
+        .rev()
+        .filter(|(name, _)| known.insert(name.clone()))
+        .filter_map(|(_, entry)| entry)
+        .collect();
+    env.reverse();
     env
 }
 
@@ -94,6 +100,8 @@ pub(super) fn init(config: &Config, args: &[String]) -> bool {
     match config.init.unwrap_or(Init::Auto) {
         Init::On => true,
         Init::Off => false,
+        // Init would take the only place.
+        Init::Auto if config.resources.pids_limit == Some(1) => false,
         Init::Auto => {
             let program = args.first().map_or("", |program| program.rsplit('/').next().unwrap_or(program));
             !INITS.contains(&program)
@@ -233,4 +241,22 @@ fn kernel() -> (u32, u32) {
     let release = uname.release().to_string_lossy();
     let mut numbers = release.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::EnvVar;
+
+    #[test]
+    fn the_last_of_a_name_counts() {
+        let mut image = corten_oci::ImageConfig::new(&"linux/amd64".parse().unwrap());
+        image.config.env = ["A=1", "B=2", "none", "PATH=/bin", "A=3"].map(str::to_owned).to_vec();
+        let variable =
+            |name: &str, value: Option<&str>| EnvVar { name: name.into(), value: value.map(Into::into) };
+        let env = vec![variable("C", Some("4")), variable("B", None), variable("HOSTNAME", Some("own"))];
+        let config = Config { env, ..Config::default() };
+        let wanted = ["PATH=/bin", "A=3", "C=4", "HOSTNAME=own"];
+        assert_eq!(environment(&config, Some(&image), "box"), wanted);
+    }
 }

@@ -321,7 +321,17 @@ impl State {
             Err(errno) => return Err(Failure { call: Call::Openat2, errno }),
         };
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(tree, c"", place.as_fd(), c"", flags).at(Call::MoveMount)?;
+        if let Err(mut errno) = move_mount(tree, c"", place.as_fd(), c"", flags) {
+            // The kernel has but EINVAL for a directory onto a file.
+            if errno == Errno::INVAL {
+                errno = match (target::is_directory(tree)?, target::is_directory(place.as_fd())?) {
+                    (true, false) => Errno::NOTDIR,
+                    (false, true) => Errno::ISDIR,
+                    _ => errno,
+                };
+            }
+            return Err(Failure { call: Call::MoveMount, errno });
+        }
         // Close-on-exec: one call less.
         std::mem::forget(place);
         match path.to_bytes() {

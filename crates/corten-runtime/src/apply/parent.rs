@@ -619,10 +619,19 @@ pub(super) fn start_error(ops: &[Op], message: &Message) -> StartError {
         (Some(Op::WorkingDirectory { path, create: false }), _, errno) => {
             StartError::WorkingDirectory { path: path.to_string_lossy().into_owned(), errno }
         }
-        (op, call, errno) => StartError::Operation {
-            operation: op.map_or_else(|| "setting up".to_owned(), ToString::to_string),
-            call: CallError::new(format!("{}()", call.map_or("?", Call::name)), errno),
-        },
+        (Some(op @ Op::Mask { .. }), Some(Call::Openat2), Errno::NOENT) => {
+            StartError::NoNull { operation: op.to_string() }
+        }
+        (op, call, errno) => {
+            let operation = op.map_or_else(|| "setting up".to_owned(), ToString::to_string);
+            let failed = CallError::new(format!("{}()", call.map_or("?", Call::name)), errno);
+            match (op, errno) {
+                (Some(Op::Attach { .. } | Op::Mount { .. }), Errno::NOTDIR | Errno::ISDIR) => {
+                    StartError::Kind { operation, call: failed }
+                }
+                _ => StartError::Operation { operation, call: failed },
+            }
+        }
     }
 }
 

@@ -167,7 +167,7 @@ pub(super) fn search_path(process: &Process) -> Result<Vec<CString>, SpecError> 
 /// Where a program may be, `path` being what the environment has as `PATH`.
 pub(crate) fn search_places(program: &str, path: Option<&str>) -> Result<Vec<CString>, SpecError> {
     if program.is_empty() {
-        return Err(SpecError::Empty("process.args[0]"));
+        return Err(SpecError::NoProgram);
     }
     if program.contains('/') {
         return Ok(vec![c_string("process.args", program)?]);
