@@ -316,6 +316,29 @@ fn policies_start_again_and_a_stop_ends_that() {
 }
 
 #[test]
+fn a_restart_that_fails_leaves_nothing_but_the_record() {
+    let host = need_host!();
+    let source = host.path("source");
+    std::fs::create_dir(&source).unwrap();
+    let mount = format!("type=bind,src={},dst=/source", source.display());
+    let flags = ["run", "-d", "--name", "box", "--restart", "always", "--mount", &mount];
+    host.ok(&[&flags[..], &["busybox", "sleep", "1000"]].concat());
+    let leases = || std::fs::read_dir(host.path("run/ids")).unwrap().count();
+    assert_eq!(leases(), 1);
+    // It runs on with what it has; the next start does not find it.
+    std::fs::remove_dir(&source).unwrap();
+    kill(host.inspect("box", ".State.Pid").parse().unwrap());
+    until("it gave up", || host.inspect("box", ".State.Status") == "exited");
+    let error = host.inspect("box", ".State.Error");
+    assert!(error.contains("bind source path does not exist"), "{error}");
+    assert_eq!(leases(), 0, "its ids are free");
+    std::fs::create_dir(&source).unwrap();
+    host.ok(&["start", "box"]);
+    host.ok(&["rm", "-f", "box"]);
+    host.assert_clean(&[]);
+}
+
+#[test]
 fn a_killed_monitor_is_replaced_and_nothing_is_lost() {
     let host = need_host!();
     let flag = format!("{}:/flag", host.dir.path().display());

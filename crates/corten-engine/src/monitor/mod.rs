@@ -185,7 +185,9 @@ impl Monitor {
                 Ok(running) => running,
                 Err(error) => {
                     state.error = error.to_string();
-                    self.finish(state, lease.as_ref(), clean, &code, clients);
+                    // Whoever of the two failed dropped what it knew of the lease: it is found by its owner.
+                    crate::lease::release_of(&self.dirs, &self.id);
+                    self.finish(state, None, clean, &code, clients);
                 }
             };
         }
