@@ -19,11 +19,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use corten_cgroup::{Cgroup, CgroupPath, Layout};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use crate::config::CgroupManager;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
 use crate::events::{Actor, Journal};
@@ -234,21 +232,9 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
 /// Gives back what a container holds of the machine; kills what is in its cgroup. Its record must stay
 /// until this has succeeded.
 pub(crate) fn release(dirs: &Dirs, id: &str, record: Option<&Record>) -> Result<(), EngineError> {
-    if let Some(path) = record.and_then(|record| record.cgroup.as_deref()) {
-        let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-        match Cgroup::open(&Layout::detect()?, &path) {
-            Ok(mut cgroup) => {
-                if let Some(CgroupManager::Systemd(systemd)) =
-                    record.map(|record| &record.config.cgroup_manager)
-                {
-                    cgroup = cgroup.of_scope(systemd.scope_at(&path)?);
-                }
-                cgroup.kill_all()?;
-                cgroup.remove()?;
-            }
-            Err(error) if error.errno() == Some(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
+    if let Some(cgroup) = record.map(crate::container::cgroup).transpose()?.flatten() {
+        cgroup.kill_all()?;
+        cgroup.remove()?;
     }
     crate::lease::release_of(dirs, id);
     Ok(())

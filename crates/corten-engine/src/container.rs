@@ -1,6 +1,10 @@
 //! Containers that exist: finding, listing, removing.
 
+use corten_cgroup::{Cgroup, CgroupPath, Layout};
+use rustix::io::Errno;
+
 use crate::collect;
+use crate::config::CgroupManager;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::events;
@@ -90,6 +94,32 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
         }
     };
     read(dirs, &id)?.ok_or_else(missing)
+}
+
+/// The cgroup of a container; `None` if it has none of its own, or none any more.
+pub(crate) fn cgroup(record: &Record) -> Result<Option<Cgroup>, EngineError> {
+    let Some(path) = record.cgroup.as_deref() else { return Ok(None) };
+    let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
+    match Cgroup::open(&Layout::detect()?, &path) {
+        Ok(cgroup) => match &record.config.cgroup_manager {
+            CgroupManager::Systemd(systemd) => Ok(Some(cgroup.of_scope(systemd.scope_at(&path)?))),
+            CgroupManager::Cgroupfs => Ok(Some(cgroup)),
+        },
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// That of one that runs, for `what` cannot be done without.
+///
+/// # Errors
+/// It has none, or does not run any more.
+pub(crate) fn needed_cgroup(record: &Record, what: &str) -> Result<Cgroup, EngineError> {
+    if record.cgroup.is_none() {
+        let why = "the container has no cgroup: an ordinary user's has one where cgroup v2 is delegated";
+        return Err(EngineError::refused(what, why));
+    }
+    cgroup(record)?.ok_or_else(|| EngineError::NotRunning(record.id.clone()))
 }
 
 /// Removes a container; one that runs only if forced. With `volumes` its anonymous volumes go too.

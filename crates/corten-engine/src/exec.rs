@@ -13,7 +13,7 @@ mod seal;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use corten_cgroup::{Cgroup, CgroupPath, Controllers, Layout, Version};
+use corten_cgroup::{Cgroup, Version};
 use corten_runtime::StartError;
 use corten_runtime::plan::{ExecPlan, ExecSpec, exec as plan};
 use corten_runtime::spec::{Capabilities, IdMaps, Process, User as ProcessUser};
@@ -156,7 +156,8 @@ impl Running {
         if !state.is_alive() {
             return Err(gone());
         }
-        let cgroup = record.cgroup.as_deref().map(cgroup).transpose()?.flatten();
+        // An ordinary user's container may have none. One that is gone is no cgroup to be outside of.
+        let cgroup = record.cgroup.is_some().then(|| container::needed_cgroup(&record, "exec")).transpose()?;
         if let Some(cgroup) = &cgroup
             && cgroup.is_frozen()?
         {
@@ -230,12 +231,6 @@ impl Running {
                 .then(|| client::terminal_size().map_or((0, 0), |size| (size.ws_row, size.ws_col))),
         })
     }
-}
-
-/// The container's cgroup; an ordinary user's may have none.
-fn cgroup(path: &str) -> Result<Option<Cgroup>, EngineError> {
-    let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-    Ok(Some(Cgroup::open(&Layout::detect_for(Controllers::NONE)?, &path)?))
 }
 
 /// The namespaces that are not the host's. Those of another container are joined even where that has the

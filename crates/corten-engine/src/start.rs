@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use corten_cgroup::{Cgroup, CgroupPath, Layout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -293,7 +292,7 @@ pub fn pause(dirs: &Dirs, name: &str) -> Result<(), EngineError> {
     if found.state.paused {
         return Err(EngineError::State(format!("Container {} is already paused", found.record.id)));
     }
-    let cgroup = cgroup(&found)?;
+    let cgroup = container::needed_cgroup(&found.record, "a pause")?;
     let mark = dirs.live(&found.record.id).join(PAUSED);
     std::fs::write(&mark, "").at("open", &mark)?;
     cgroup.freeze().inspect_err(|_| drop(std::fs::remove_file(&mark)))?;
@@ -313,19 +312,8 @@ pub fn unpause(dirs: &Dirs, name: &str) -> Result<(), EngineError> {
 }
 
 fn thaw(dirs: &Dirs, container: &Container) -> Result<(), EngineError> {
-    cgroup(container)?.thaw()?;
+    container::needed_cgroup(&container.record, "the end of a pause")?.thaw()?;
     crate::collect::remove_file(&dirs.live(&container.record.id).join(PAUSED))
-}
-
-pub(crate) fn cgroup(container: &Container) -> Result<Cgroup, EngineError> {
-    let Some(path) = container.record.cgroup.as_deref() else {
-        return Err(EngineError::refused(
-            "this of a container without a cgroup",
-            "an ordinary user has one where cgroup v2 is delegated",
-        ));
-    };
-    let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-    Ok(Cgroup::open(&Layout::detect()?, &path)?)
 }
 
 /// Waits until a container ends; its exit code. Of one that has ended it is known already.

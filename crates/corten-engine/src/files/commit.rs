@@ -8,7 +8,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use corten_cgroup::{Cgroup, CgroupPath, Layout};
 use corten_oci::image::config::Empty;
 use corten_oci::{Config as ImageDefaults, ImageConfig, Reference};
 use corten_store::Store;
@@ -163,12 +162,11 @@ fn freeze(record: &Record, pause: Pause) -> Result<Option<Still>, EngineError> {
     if pause == Pause::No {
         return Ok(None);
     }
-    let Some(path) = record.cgroup.as_deref() else {
+    if record.cgroup.is_none() {
         let why = "the container has no cgroup, so it cannot be frozen; --pause=false goes without";
         return if pause == Pause::Yes { Err(EngineError::refused("--pause", why)) } else { Ok(None) };
-    };
-    let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-    let cgroup = Cgroup::open(&Layout::detect()?, &path)?;
+    }
+    let cgroup = container::needed_cgroup(record, "--pause")?;
     if cgroup.is_frozen()? {
         // Paused by its user, whose it is to end that.
         return Ok(None);

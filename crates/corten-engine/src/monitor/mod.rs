@@ -17,7 +17,7 @@ mod streams;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use corten_cgroup::{Cgroup, CgroupPath, Layout};
+use corten_cgroup::Cgroup;
 use corten_runtime::apply::Options;
 use corten_sys::signal::{self, SignalSet};
 use corten_sys::wait::Exit;
@@ -366,13 +366,7 @@ pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> R
         None => None,
     };
     let streams = Streams::adopt(&dirs.live(&record.id), master)?;
-    let cgroup = match record.cgroup.as_deref() {
-        None => None,
-        Some(path) => {
-            let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-            Some(Cgroup::open(&Layout::detect()?, &path)?)
-        }
-    };
+    let cgroup = crate::container::cgroup(record)?;
     let lease = Lease::of(dirs, &record.id);
     let shares_pids = record.config.pid.is_some();
     let monitor = Monitor::of(dirs, record, shares_pids, hold, false)?;
