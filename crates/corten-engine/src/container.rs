@@ -1,7 +1,11 @@
 //! Containers that exist: finding, listing, removing.
 
+use std::os::fd::OwnedFd;
+
 use corten_cgroup::{Cgroup, CgroupPath, Layout};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::collect;
 use crate::config::CgroupManager;
@@ -94,6 +98,21 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
         }
     };
     read(dirs, &id)?.ok_or_else(missing)
+}
+
+/// The first process of a container that runs, held by a descriptor; `None` if it has ended. Its number is its
+/// own only until it ends: what is then opened by it is the container's if [`has_ended`] says no afterwards.
+pub(crate) fn process(state: &State) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(state.pid).filter(|_| state.status == Status::Running)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // Only now: the number may have been given away before it was held.
+    state.is_alive().then_some(pidfd)
+}
+
+/// Whether a process that is held has ended.
+pub(crate) fn has_ended(pidfd: &OwnedFd) -> Result<bool, EngineError> {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)).at("poll", "pidfd")? > 0)
 }
 
 /// The cgroup of a container; `None` if it has none of its own, or none any more.

@@ -23,7 +23,6 @@ use corten_sys::clone::{
     CLONE_NEWUTS,
 };
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::client::{self, Attached, Client};
 use crate::config::{CgroupnsMode, Config, EnvVar, IpcMode, NetworkMode, PidMode, User, UtsMode};
@@ -32,7 +31,7 @@ use crate::detach_keys::DetachKeys;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::lease::BLOCK;
-use crate::record::{self, Record, State};
+use crate::record::{Record, State};
 use crate::resolve::{self, process};
 use crate::run::Outcome;
 use crate::session::{self, FAILED, STARTED};
@@ -149,15 +148,10 @@ pub fn exit_code(error: &EngineError) -> u8 {
 impl Running {
     fn find(dirs: &Dirs, name: &str) -> Result<Self, EngineError> {
         let Container { record, state } = container::find(dirs, name)?;
-        let gone = || EngineError::NotRunning(record.id.clone());
-        let pid = Pid::from_raw(state.pid).filter(|_| state.status == record::Status::Running);
-        let init = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).ok_or_else(gone)?;
-        // Only now is the number held: whose it was before that does not count.
-        if !state.is_alive() {
-            return Err(gone());
-        }
+        let init = container::process(&state).ok_or_else(|| EngineError::NotRunning(record.id.clone()))?;
         // An ordinary user's container may have none. One that is gone is no cgroup to be outside of.
-        let cgroup = record.cgroup.is_some().then(|| container::needed_cgroup(&record, "exec")).transpose()?;
+        let cgroup =
+            record.cgroup.is_some().then(|| container::needed_cgroup(&record, "exec")).transpose()?;
         if let Some(cgroup) = &cgroup
             && cgroup.is_frozen()?
         {
@@ -305,7 +299,7 @@ mod tests {
 
     fn record(tty: bool, env: &[&str]) -> Record {
         Record {
-            version: record::VERSION,
+            version: crate::record::VERSION,
             id: "a".repeat(64),
             name: "web".to_owned(),
             created_ns: 0,

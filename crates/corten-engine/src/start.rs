@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::client::{Attached, Client};
 use crate::config::{Config, Restart};
@@ -18,7 +18,7 @@ use crate::error::{At, EngineError};
 use crate::hold::Hold;
 use crate::monitor::{self, PAUSED, STOPPED};
 use crate::prepare;
-use crate::record::{self, Status};
+use crate::record::Status;
 use crate::run::{Launch, NotLaunched, Outcome, launch};
 use crate::session::{self, ATTACH, EXITED, STARTED, STOPPING};
 use crate::volume;
@@ -157,13 +157,6 @@ fn connect(dirs: &Dirs, id: &str) -> Result<OwnedFd, EngineError> {
     Ok(socket)
 }
 
-/// The first process of a container that runs, held by a descriptor; `None` if it has ended.
-pub(crate) fn process(container: &Container) -> Option<OwnedFd> {
-    let pidfd = pidfd_open(Pid::from_raw(container.state.pid)?, PidfdFlags::empty()).ok()?;
-    // The number may have been given away between the check and the open: only now is it held.
-    (record::start_of(container.state.pid) == Some(container.state.pid_start)).then_some(pidfd)
-}
-
 /// Sends a signal to a container's program. SIGKILL ends everything in it.
 ///
 /// # Errors
@@ -176,7 +169,7 @@ pub fn signal(dirs: &Dirs, name: &str, number: i32) -> Result<(), EngineError> {
             found.record.id
         ))
     };
-    let pidfd = process(&found).filter(|_| found.state.is_alive()).ok_or_else(not_running)?;
+    let pidfd = container::process(&found.state).ok_or_else(not_running)?;
     if number == Signal::KILL.as_raw() {
         mark_stopped(dirs, &found);
     }
@@ -225,7 +218,7 @@ pub fn stop(dirs: &Dirs, name: &str, signal: Option<i32>, timeout_s: Option<i32>
     let own = config.stop_signal.as_deref().and_then(corten_sys::signal::parse);
     let number = signal.or(own).unwrap_or(corten_sys::signal::SIGTERM);
     let timeout_s = timeout_s.or(config.stop_timeout_s).unwrap_or(STOP_TIMEOUT_S);
-    if let Some(pidfd) = process(&found) {
+    if let Some(pidfd) = container::process(&found.state) {
         let signal = Signal::from_named_raw(number).unwrap_or(Signal::TERM);
         let _gone = pidfd_send_signal(&pidfd, signal);
         // It can end only if it runs; but of SIGKILL it may have ended on v2, and its cgroup be gone.

@@ -23,7 +23,7 @@ use corten_sys::mount::attr;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
+use rustix::process::{getpid, getppid};
 
 use super::paths::Tree;
 use crate::collect;
@@ -32,7 +32,7 @@ use crate::container::{self, Container};
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::hold::Hold;
-use crate::record::{self, Record};
+use crate::record::Record;
 
 /// How much a visitor tells of a failure.
 const MAX_MESSAGE: u64 = 64 << 10;
@@ -171,14 +171,13 @@ pub(super) fn hold_stopped(dirs: &Dirs, id: &str) -> Result<Option<Hold>, Engine
 /// `None` if it has just ended.
 fn running(container: &Container) -> Result<Option<Way>, EngineError> {
     let state = &container.state;
-    let pidfd = Pid::from_raw(state.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let Some(pidfd) = pidfd else { return Ok(None) };
+    let Some(pidfd) = container::process(state) else { return Ok(None) };
     let path = |kind: &str| PathBuf::from(format!("/proc/{}/ns/{kind}", state.pid));
     let open = |path: &Path| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let (user_path, mounts_path) = (path("user"), path("mnt"));
     let (user, mounts) = (open(&user_path), open(&mounts_path));
     // What was opened by number was the container's only if it has not ended.
-    if record::start_of(state.pid) != Some(state.pid_start) {
+    if container::has_ended(&pidfd)? {
         return Ok(None);
     }
     let (user, mounts) = (user.at("open", &user_path)?, mounts.at("open", &mounts_path)?);

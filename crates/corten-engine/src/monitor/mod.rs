@@ -22,9 +22,10 @@ use corten_runtime::apply::Options;
 use corten_sys::signal::{self, SignalSet};
 use corten_sys::wait::Exit;
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
 use crate::config::Config;
+use crate::container;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::events::{Actor, Event, Journal};
@@ -353,11 +354,7 @@ impl Monitor {
 /// # Errors
 /// What is needed of the container is not there any more; it goes on as it is.
 pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> Result<(), EngineError> {
-    let pid = Pid::from_raw(state.pid).ok_or(rustix::io::Errno::SRCH).at("pidfd_open", "0")?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).at("pidfd_open", state.pid.to_string())?;
-    if !state.is_alive() {
-        return Err(rustix::io::Errno::SRCH).at("pidfd_open", state.pid.to_string());
-    }
+    let pidfd = container::process(&state).ok_or_else(|| EngineError::NotRunning(record.id.clone()))?;
     let terminal = record.config.tty.then_some(corten_runtime::init::MASTER);
     let master = match terminal {
         Some(number) => {
@@ -366,7 +363,7 @@ pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> R
         None => None,
     };
     let streams = Streams::adopt(&dirs.live(&record.id), master)?;
-    let cgroup = crate::container::cgroup(record)?;
+    let cgroup = container::cgroup(record)?;
     let lease = Lease::of(dirs, &record.id);
     let shares_pids = record.config.pid.is_some();
     let monitor = Monitor::of(dirs, record, shares_pids, hold, false)?;
