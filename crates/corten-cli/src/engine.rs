@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use corten_cgroup::{Driver, Systemd};
 use corten_engine::config::{CgroupManager, Config, ExposedPort, MountSource};
@@ -43,6 +43,13 @@ pub struct LocalEngine {
     cgroup_manager: CgroupManager,
 }
 
+/// A monitor does not stay in the directory that its command was started in.
+fn absolute(path: &Path) -> Result<PathBuf, Report> {
+    std::path::absolute(path).map_err(|error| {
+        Report::user(format!("{path:?} is no directory of containers")).cause(error).status(ENGINE_FAILED)
+    })
+}
+
 impl LocalEngine {
     /// Opens it; nothing is made before it is needed.
     ///
@@ -57,16 +64,17 @@ impl LocalEngine {
                     .hint("say one with --root")
                     .status(ENGINE_FAILED));
             };
-            let dirs = Dirs::of_user(root, options.run_root.clone(), rootless)
+            let run = options.run_root.as_deref().map(absolute).transpose()?;
+            let dirs = Dirs::of_user(absolute(&root)?, run, rootless)
                 .map_err(|error| home_report(&error).status(ENGINE_FAILED))?;
             return Ok(Box::new(Self { dirs, cgroup_manager: cgroup_manager(options) }));
         }
         let mut dirs = Dirs::system();
         if let Some(root) = &options.root {
-            dirs.root.clone_from(root);
+            dirs.root = absolute(root)?;
         }
         if let Some(run) = &options.run_root {
-            dirs.run.clone_from(run);
+            dirs.run = absolute(run)?;
         }
         Ok(Box::new(Self { dirs, cgroup_manager: cgroup_manager(options) }))
     }

@@ -53,6 +53,7 @@ mod session;
 mod settle;
 pub mod start;
 pub mod stats;
+mod stdio;
 pub mod top;
 pub mod update;
 pub mod volume;

@@ -19,9 +19,7 @@ use std::time::Duration;
 
 use corten_cgroup::Cgroup;
 use corten_runtime::apply::Options;
-use corten_sys::signal::{self, SignalSet};
 use corten_sys::wait::Exit;
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
 use crate::config::Config;
@@ -35,6 +33,7 @@ use crate::log::Sink;
 use crate::prepare::{self, Drawn};
 use crate::record::{self, Record, State, Status};
 use crate::session::{self, EXITED, FAILED, STARTED};
+use crate::stdio;
 use clients::Clients;
 pub(crate) use clients::{SOCKET, address};
 use restart::Policy;
@@ -128,7 +127,8 @@ impl Monitor {
         let mut clients = Clients::new(self.dirs.container(&self.id));
         let mut keep: Vec<BorrowedFd<'_>> = drawn.joined.iter().map(AsFd::as_fd).collect();
         keep.extend(starter.as_ref().map(AsFd::as_fd));
-        let ready = self.detach(keep);
+        keep.push(self.hold.as_fd());
+        let ready = stdio::detach(&keep);
         starter.into_iter().for_each(|socket| clients.add_starter(socket));
         let listening = ready.and_then(|()| {
             let path = self.dirs.live(&self.id).join(SOCKET);
@@ -192,22 +192,6 @@ impl Monitor {
                 }
             };
         }
-    }
-
-    /// A session of its own, and nothing of the starter's left open but what is to be kept.
-    fn detach<'a>(&'a self, mut keep: Vec<BorrowedFd<'a>>) -> Result<(), EngineError> {
-        keep.push(self.hold.as_fd());
-        corten_sys::fd::close_all_but(&keep);
-        rustix::process::setsid().at("setsid", "")?;
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-            .at("open", "/dev/null")?;
-        for number in 0..3 {
-            corten_sys::fd::place(null.as_fd(), number).at("dup2", "/dev/null")?;
-        }
-        signal::set_mask(&SignalSet::empty());
-        // What is made for the container gets the modes that it is given.
-        rustix::process::umask(Mode::empty());
-        Ok(())
     }
 
     /// Starts what was planned, and shows that it runs.
@@ -369,8 +353,8 @@ pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> R
     let monitor = Monitor::of(dirs, record, shares_pids, hold, false)?;
     corten_sys::clone::fork(|| {
         let mut keep = streams.fds();
-        keep.push(pidfd.as_fd());
-        if monitor.detach(keep).is_err() {
+        keep.extend([pidfd.as_fd(), monitor.hold.as_fd()]);
+        if stdio::detach(&keep).is_err() {
             return 1;
         }
         monitor.take_over(Running { pidfd, cgroup, streams, state }, lease)
