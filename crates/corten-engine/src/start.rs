@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::client::{Attached, Client};
-use crate::config::{Config, Restart};
+use crate::config::Config;
 use crate::container::{self, Container};
 use crate::detach_keys::DetachKeys;
 use crate::dirs::Dirs;
@@ -183,7 +183,8 @@ pub fn signal(dirs: &Dirs, name: &str, number: i32) -> Result<(), EngineError> {
 
 /// Says that the user wants it to end, so that its policy does not start it again.
 fn mark_stopped(dirs: &Dirs, container: &Container) {
-    if container.record.config.restart.unwrap_or_default() != Restart::No {
+    // One that is removed by itself has no policy; another may be given one before it ends.
+    if !container.record.config.auto_remove {
         // If it cannot be made the policy goes on, as if nobody had stopped it.
         let _not_made = std::fs::write(dirs.live(&container.record.id).join(STOPPED), "");
     }
@@ -224,7 +225,7 @@ pub fn stop(dirs: &Dirs, name: &str, signal: Option<i32>, timeout_s: Option<i32>
         // It can end only if it runs; but of SIGKILL it may have ended on v2, and its cgroup be gone.
         if found.state.paused
             && let Err(error) = thaw(dirs, &found)
-            && !wait_for(&pidfd, Some(Duration::ZERO))?
+            && !container::has_ended(&pidfd)?
         {
             return Err(error);
         }

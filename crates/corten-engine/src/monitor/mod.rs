@@ -36,7 +36,7 @@ use crate::session::{self, EXITED, FAILED, STARTED};
 use crate::stdio;
 use clients::Clients;
 pub(crate) use clients::{SOCKET, address};
-use restart::Policy;
+use restart::Restarts;
 use streams::Streams;
 
 /// The file in a container's directory of the living that says that its user stopped it: it is not to be
@@ -158,17 +158,19 @@ impl Monitor {
     }
 
     /// From a container that runs to one that has ended.
-    fn live(self, mut running: Running, mut lease: Option<Lease>, mut clients: Clients) -> i32 {
-        let mut policy = Policy::new(self.config.restart.unwrap_or_default());
+    fn live(mut self, mut running: Running, mut lease: Option<Lease>, mut clients: Clients) -> i32 {
+        let mut restarts = Restarts::new();
         loop {
             let end = self.serve(&mut running, &mut clients);
             let Running { mut state, cgroup, streams, .. } = running;
             drop(streams);
             let clean = self.note(&mut state, cgroup, end);
+            self.look_again();
             self.tell_of_the_end(&state);
             let code = [state.exit_code as u8, u8::from(state.oom_killed)];
             let ran = Duration::from_nanos(u64::try_from(state.finished_ns - state.started_ns).unwrap_or(0));
-            let again = policy.after(state.exit_code, ran).filter(|_| clean && !self.is_stopped());
+            let policy = self.config.restart.unwrap_or_default();
+            let again = restarts.after(policy, state.exit_code, ran).filter(|_| clean && !self.is_stopped());
             let Some(pause) = again else { self.finish(state, lease.as_ref(), clean, &code, clients) };
             clients.all(EXITED, &code);
             state.status = Status::Restarting;
@@ -178,6 +180,7 @@ impl Monitor {
             if self.rest(&mut clients, pause) || self.is_stopped() {
                 self.finish(state, lease.as_ref(), clean, &code, clients);
             }
+            self.look_again();
             let mut config = Config { image: self.image.clone(), ..self.config.clone() };
             let count = state.restart_count;
             let again = prepare::draw_up(&self.dirs, &mut config, &self.id, lease.take())
@@ -250,6 +253,19 @@ impl Monitor {
             let _gone = cgroup.kill_all();
         }
         cgroup.remove().is_ok()
+    }
+
+    /// What of the record has changed since its start: its name, its policy. One that is removed by itself can
+    /// have no policy, and its last words may bear the name that it began with.
+    fn look_again(&mut self) {
+        if self.config.auto_remove {
+            return;
+        }
+        let path = self.dirs.container(&self.id).join("config.json");
+        if let Ok(Some(record)) = record::read::<Record>(&path) {
+            self.actor = Actor::container(&record);
+            (self.name, self.config) = (record.name, record.config);
+        }
     }
 
     fn tell(&self, events: &[Event<'_>]) {
