@@ -31,7 +31,7 @@ use crate::config::{Config, MountSource};
 use crate::container::{self, Container};
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
-use crate::hold::Hold;
+use crate::hold::{Hold, Waiting};
 use crate::record::Record;
 
 /// How much a visitor tells of a failure.
@@ -155,16 +155,18 @@ fn way(dirs: &Dirs, name: &str, sight: Sight) -> Result<Found, EngineError> {
 
 /// The lock of a container that does not run; `None` if it does by now.
 pub(super) fn hold_stopped(dirs: &Dirs, id: &str) -> Result<Option<Hold>, EngineError> {
-    // Two things are waited for that no one call tells of: that its holder goes, or that it starts it.
-    const AGAIN: std::time::Duration = std::time::Duration::from_millis(5);
     loop {
+        let is_alive = || Ok::<_, EngineError>(container::find(dirs, id)?.state.is_alive());
         if let Some(hold) = Hold::try_take(dirs, id)? {
-            return Ok((!container::find(dirs, id)?.state.is_alive()).then_some(hold));
+            return Ok((!is_alive()?).then_some(hold));
         }
-        if container::find(dirs, id)?.state.is_alive() {
+        let Some(waiting) = Waiting::begin(dirs, id)? else { continue };
+        if is_alive()? {
             return Ok(None);
         }
-        std::thread::sleep(AGAIN);
+        if let Some(hold) = waiting.end()? {
+            return Ok((!is_alive()?).then_some(hold));
+        }
     }
 }
 
