@@ -155,7 +155,8 @@ impl Running {
         if let Some(cgroup) = &cgroup
             && cgroup.is_frozen()?
         {
-            return Err(EngineError::Paused(record.id));
+            let why = format!("Container {} is paused, unpause the container before exec", record.id);
+            return Err(EngineError::Paused(why));
         }
         Ok(Self { record, state, init, cgroup })
     }

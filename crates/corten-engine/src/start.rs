@@ -58,8 +58,7 @@ pub fn start(dirs: &Dirs, name: &str, attach: Option<&AttachOptions>) -> Result<
     let found = container::find(dirs, name)?;
     let id = found.record.id.clone();
     if found.state.paused {
-        let why = "cannot start a paused container, try unpause instead";
-        return Err(EngineError::refused(format!("the start of {name}"), why));
+        return Err(EngineError::Paused("cannot start a paused container, try unpause instead".to_owned()));
     }
     if found.state.status == Status::Running {
         return match attach {
@@ -127,7 +126,8 @@ pub fn attach(dirs: &Dirs, name: &str, options: &AttachOptions) -> Result<Outcom
     let Container { record, state } = container::find(dirs, name)?;
     let refuse = |why: &str| Err(EngineError::State(why.to_owned()));
     if state.paused {
-        return refuse("You cannot attach to a paused container, unpause it first");
+        let why = "You cannot attach to a paused container, unpause it first";
+        return Err(EngineError::Paused(why.to_owned()));
     }
     match state.status {
         Status::Running => {}
@@ -281,10 +281,10 @@ fn ended(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
 pub fn pause(dirs: &Dirs, name: &str) -> Result<(), EngineError> {
     let found = container::find(dirs, name)?;
     if !found.state.is_alive() {
-        return Err(EngineError::State(format!("Container {} is not running", found.record.id)));
+        return Err(EngineError::NotRunning(found.record.id));
     }
     if found.state.paused {
-        return Err(EngineError::State(format!("Container {} is already paused", found.record.id)));
+        return Err(EngineError::Paused(format!("Container {} is already paused", found.record.id)));
     }
     let cgroup = container::needed_cgroup(&found.record, "a pause")?;
     let mark = dirs.live(&found.record.id).join(PAUSED);

@@ -32,6 +32,7 @@ use crate::lease::Lease;
 use crate::log::Sink;
 use crate::prepare::{self, Drawn};
 use crate::record::{self, Record, State, Status};
+use crate::run::Launch;
 use crate::session::{self, EXITED, FAILED, STARTED};
 use crate::stdio;
 use clients::Clients;
@@ -83,25 +84,9 @@ impl Monitor {
     pub(crate) fn new(
         dirs: &Dirs,
         record: &Record,
-        drawn: &Drawn,
-        hold: Hold,
-        starter: bool,
-    ) -> Result<Self, EngineError> {
-        Self::of(dirs, record, drawn.shares_pids, hold, starter)
-    }
-
-    /// Of a container that was made for this start.
-    pub(crate) fn made_now(self, record: &Record) -> Self {
-        self.made_ns.set(Some(record.created_ns));
-        self
-    }
-
-    fn of(
-        dirs: &Dirs,
-        record: &Record,
         shares_pids: bool,
         hold: Hold,
-        starter: bool,
+        Launch { starter, made_now }: Launch,
     ) -> Result<Self, EngineError> {
         let config = &record.config;
         Ok(Self {
@@ -117,7 +102,7 @@ impl Monitor {
             starter,
             actor: Actor::container(record),
             journal: std::cell::OnceCell::new(),
-            made_ns: std::cell::Cell::new(None),
+            made_ns: std::cell::Cell::new(made_now.then_some(record.created_ns)),
             config: config.clone(),
         })
     }
@@ -366,7 +351,7 @@ pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> R
     let cgroup = container::cgroup(record)?;
     let lease = Lease::of(dirs, &record.id);
     let shares_pids = record.config.pid.is_some();
-    let monitor = Monitor::of(dirs, record, shares_pids, hold, false)?;
+    let monitor = Monitor::new(dirs, record, shares_pids, hold, Launch::default())?;
     corten_sys::clone::fork(|| {
         let mut keep = streams.fds();
         keep.extend([pidfd.as_fd(), monitor.hold.as_fd()]);
