@@ -533,7 +533,7 @@ fn cve_2016_9962_nobody_in_the_container_gets_at_it_before_its_program() {
     let script = "while :; do for p in /proc/[0-9]*; do [ $p = /proc/1 ] && continue; \
                   read c < $p/comm; [ \"$c\" = corten ] || continue; echo $p >> /tmp/seen; \
                   for l in exe fd/3 fd/5 fd/9; do t=$(readlink $p/$l) || continue; \
-                  read c < $p/comm; [ \"$c\" = corten ] || continue; \
+                  read c < $p/comm && [ \"$c\" = corten ] || continue; \
                   case $t in */busybox|/dev/null) ;; *) echo $l $t >> /tmp/got;; esac; done; \
                   t=$(ls $p/fd) && read c < $p/comm && [ \"$c\" = corten ] || continue; \
                   case $(echo $t) in '0 1 2') ;; *) echo numbers $t >> /tmp/got;; esac; done; \
