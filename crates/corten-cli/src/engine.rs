@@ -479,9 +479,7 @@ impl Engine for LocalEngine {
             }
             Control::Restart { signal, timeout_s } => {
                 self.seal_for(name)?;
-                start::stop(&self.dirs, name, signal, timeout_s).map_err(report)?;
-                self.enter()?;
-                start::start(&self.dirs, name, None).map(controlled).map_err(report)
+                start::restart(&mut self.dirs, name, signal, timeout_s).map(controlled).map_err(report)
             }
             Control::Stop { signal, timeout_s } => done(start::stop(&self.dirs, name, signal, timeout_s)),
             Control::Kill { signal } => done(start::signal(&self.dirs, name, signal)),
@@ -566,17 +564,18 @@ impl Engine for LocalEngine {
         self.enter()?;
         collect::sweep(&self.dirs);
         let remove = RemoveOptions { force: options.force };
-        let done = self
-            .store()?
-            .remove(reference, remove, || in_use(&self.dirs))
-            .map_err(|error| store_report(&error))?;
+        let store = self.store()?;
+        // Afterwards nobody knows what the name stood for.
+        let id = store.resolve(reference, None).map(|image| image.id.to_string()).unwrap_or_default();
+        let done =
+            store.remove(reference, remove, || in_use(&self.dirs)).map_err(|error| store_report(&error))?;
         // The image itself is the first that is deleted; its layers follow.
         let image =
             done.iter().position(|one| matches!(one, Removed::Deleted(_))).map_or(done.len(), |at| at + 1);
         for removed in &done[..image] {
-            let (id, action) = match removed {
-                Removed::Untagged(name) => (name.familiar(), "untag"),
-                Removed::Deleted(digest) => (digest.to_string(), "delete"),
+            let action = match removed {
+                Removed::Untagged(_) => "untag",
+                Removed::Deleted(_) => "delete",
             };
             emit(&self.dirs, &Actor::image(&id, &id), action, &[]);
         }
@@ -714,7 +713,6 @@ impl Engine for LocalEngine {
         labels: BTreeMap<String, String>,
     ) -> Result<String, Report> {
         let made = volume::create(&self.dirs, name, labels).map_err(|error| engine_report(&error))?;
-        emit(&self.dirs, &Actor::volume(&made.name), "create", &[]);
         Ok(made.name)
     }
 
@@ -749,20 +747,13 @@ impl Engine for LocalEngine {
 
     fn remove_volume(&mut self, name: &str, force: bool) -> Result<(), Report> {
         collect::sweep(&self.dirs);
-        volume::remove(&self.dirs, name, force).map_err(|error| engine_report(&error))?;
-        emit(&self.dirs, &Actor::volume(name), "destroy", &[]);
-        Ok(())
+        volume::remove(&self.dirs, name, force).map_err(|error| engine_report(&error))
     }
 
     fn prune_volumes(&mut self, chosen: &dyn Fn(&VolumeSummary) -> bool) -> Result<Pruned, Report> {
         collect::sweep(&self.dirs);
-        let pruned =
-            volume::prune(&self.dirs, |volume| chosen(&volume_summary(&self.dirs, volume.clone(), 0)))
-                .map_err(|error| engine_report(&error))?;
-        for name in &pruned.names {
-            emit(&self.dirs, &Actor::volume(name), "destroy", &[]);
-        }
-        Ok(pruned)
+        volume::prune(&self.dirs, |volume| chosen(&volume_summary(&self.dirs, volume.clone(), 0)))
+            .map_err(|error| engine_report(&error))
     }
 
     fn doctor(&mut self) -> Result<Doctor, Report> {
@@ -1003,7 +994,11 @@ impl Engine for LocalEngine {
     fn tag_image(&mut self, source: &str, target: &str) -> Result<(), Report> {
         let target =
             target.parse().map_err(|error: corten_oci::ReferenceError| Report::user(error.to_string()))?;
-        self.store()?.tag(source, &target).map_err(|error| store_report(&error))
+        let store = self.store()?;
+        store.tag(source, &target).map_err(|error| store_report(&error))?;
+        let id = store.resolve(source, None).map_err(|error| store_report(&error))?.id.to_string();
+        emit(&self.dirs, &Actor::image(&id, &target.familiar()), "tag", &[]);
+        Ok(())
     }
 }
 

@@ -152,9 +152,7 @@ pub fn remove(dirs: &Dirs, name: &str, force: bool, volumes: bool) -> Result<Str
         if !force {
             return Err(EngineError::Running(container.record.name));
         }
-        let actor = events::Actor::container(&container.record);
-        events::emit(dirs, &actor, "kill", &[("signal", "9")]);
-        crate::start::stop(dirs, &id, Some(rustix::process::Signal::KILL.as_raw()), None)?;
+        crate::start::end(dirs, &container, Some(rustix::process::Signal::KILL.as_raw()), None)?;
     }
     let hold = match Hold::try_take(dirs, &id)? {
         Some(hold) => hold,
@@ -174,7 +172,7 @@ pub fn remove(dirs: &Dirs, name: &str, force: bool, volumes: bool) -> Result<Str
         crate::volume::discard(dirs, &id, &crate::volume::anonymous_in(&container.record.config));
     }
     collect::forget(dirs, &id, Some(&container.record.name))?;
-    events::emit(dirs, &events::Actor::container(&container.record), "destroy", &[]);
+    events::tell(dirs, &container.record, "destroy", &[]);
     drop(hold);
     Ok(id)
 }

@@ -30,8 +30,9 @@ use crate::container::{self, Container};
 use crate::detach_keys::DetachKeys;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
+use crate::events::{Actor, Journal};
 use crate::lease::BLOCK;
-use crate::record::{Record, State};
+use crate::record::{Record, State, now_ns};
 use crate::resolve::{self, process};
 use crate::run::Outcome;
 use crate::session::{self, FAILED, STARTED};
@@ -84,6 +85,7 @@ pub fn exec(dirs: &Dirs, name: &str, config: &ExecConfig, seal: Seal<'_>) -> Res
     }
     let id = running.record.id.clone();
     let plan = plan::build(running.spec(dirs, config)?)?;
+    let story = Story::begin(dirs, &running.record, &config.command)?;
     let (client, attendants_end) = session::pair().at("socketpair", "attendant")?;
     let attendant = Attendant {
         init: running.init,
@@ -94,6 +96,7 @@ pub fn exec(dirs: &Dirs, name: &str, config: &ExecConfig, seal: Seal<'_>) -> Res
         interactive: config.interactive && !config.detach,
         detached: config.detach,
         client: attendants_end,
+        story: &story,
     };
     let mut client = Some(client);
     let child = corten_sys::clone::fork(|| {
@@ -125,7 +128,45 @@ pub fn exec(dirs: &Dirs, name: &str, config: &ExecConfig, seal: Seal<'_>) -> Res
         detach_keys: config.detach_keys.clone(),
         attached: Attached::all(),
     };
-    client.attend(&mut buffer).ok_or(EngineError::AttendantGone(id))
+    let outcome = client.attend(&mut buffer);
+    if outcome == Some(Outcome::Detached) {
+        story.tell("exec_detach", &[]);
+    }
+    outcome.ok_or(EngineError::AttendantGone(id))
+}
+
+/// What events say of an exec.
+struct Story {
+    journal: Journal,
+    actor: Actor,
+    id: String,
+    command: String,
+}
+
+impl Story {
+    fn begin(dirs: &Dirs, record: &Record, command: &[String]) -> Result<Self, EngineError> {
+        let id = corten_oci::ContainerId::from_random(crate::run::random()?).as_str().to_owned();
+        let (program, args) = command.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
+        // As Docker's, with a space behind a program that has no arguments.
+        let command = format!("{program} {}", args.join(" "));
+        let story = Self { journal: Journal::open(dirs), actor: Actor::container(record), id, command };
+        story.tell(&format!("exec_create: {}", story.command), &[]);
+        Ok(story)
+    }
+
+    fn started(&self) {
+        self.tell(&format!("exec_start: {}", self.command), &[]);
+    }
+
+    fn ended(&self, code: u8) {
+        self.tell("exec_die", &[("exitCode", &code.to_string())]);
+    }
+
+    fn tell(&self, action: &str, more: &[(&str, &str)]) {
+        let mut attributes = vec![("execID", self.id.as_str())];
+        attributes.extend(more);
+        self.journal.add(&self.actor, &[(action, &attributes, now_ns())]);
+    }
 }
 
 /// Docker's exit code of an exec that failed: 127 for what is not there, 126 for what cannot be executed or
@@ -281,7 +322,7 @@ fn failure(error: StartError) -> (u8, String) {
 /// Carries the plan out, in the attendant.
 fn start(
     plan: ExecPlan,
-    attendant: &Attendant,
+    attendant: &Attendant<'_>,
     stdio: [std::os::fd::BorrowedFd<'_>; 3],
 ) -> Result<corten_runtime::apply::Executed, StartError> {
     let options = corten_runtime::apply::ExecOptions {

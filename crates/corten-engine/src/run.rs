@@ -15,7 +15,7 @@ use crate::monitor::Monitor;
 use crate::prepare::{self, Drawn};
 use crate::record::{self, Record, State};
 use crate::session::{self, FAILED, STARTED};
-use crate::{names, resolve, volume};
+use crate::{events, names, resolve, volume};
 
 /// How a container is run.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +79,7 @@ pub fn run(
         client.feed(&mut buffer);
         return Ok(Outcome::Started(record.id));
     }
-    client.attend(&mut buffer).ok_or(EngineError::MonitorGone(record.name))
+    attend(dirs, &record, &client, &mut buffer)
 }
 
 /// A container that is made, not started, and held.
@@ -129,7 +129,7 @@ pub fn create(
 ) -> Result<String, EngineError> {
     let Made { hold, record, drawn } = make(dirs, config, created)?;
     let id = record.id.clone();
-    crate::events::emit(dirs, &crate::events::Actor::container(&record), "create", &[]);
+    events::tell(dirs, &record, "create", &[]);
     if let Some(lease) = &drawn.lease {
         lease.release();
     }
@@ -143,6 +143,20 @@ pub fn create(
     collect::remove_tree(dirs, &dirs.live(&id))?;
     drop(hold);
     Ok(id)
+}
+
+/// Is a container's client, until it ends or the user leaves.
+pub(crate) fn attend(
+    dirs: &Dirs,
+    record: &Record,
+    client: &Client,
+    buffer: &mut [u8],
+) -> Result<Outcome, EngineError> {
+    let outcome = client.attend(buffer);
+    if outcome == Some(Outcome::Detached) {
+        events::tell(dirs, record, "detach", &[]);
+    }
+    outcome.ok_or_else(|| EngineError::MonitorGone(record.name.clone()))
 }
 
 /// How a monitor is launched.

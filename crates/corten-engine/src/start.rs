@@ -15,11 +15,12 @@ use crate::container::{self, Container};
 use crate::detach_keys::DetachKeys;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
+use crate::events;
 use crate::hold::Hold;
 use crate::monitor::{self, PAUSED, STOPPED};
 use crate::prepare;
 use crate::record::Status;
-use crate::run::{Launch, NotLaunched, Outcome, launch};
+use crate::run::{Launch, NotLaunched, Outcome, attend, launch};
 use crate::session::{self, ATTACH, EXITED, STARTED, STOPPING};
 use crate::volume;
 
@@ -104,7 +105,24 @@ pub fn start(dirs: &Dirs, name: &str, attach: Option<&AttachOptions>) -> Result<
     })?;
     let Some(options) = attach else { return Ok(Outcome::Started(id)) };
     let client = client(&record.config, socket, options);
-    client.attend(&mut buffer).ok_or(EngineError::MonitorGone(record.name))
+    attend(dirs, &record, &client, &mut buffer)
+}
+
+/// Stops a container and starts it again; one that does not run is started.
+///
+/// # Errors
+/// As [`stop`] and [`start`].
+pub fn restart(
+    dirs: &mut Dirs,
+    name: &str,
+    signal: Option<i32>,
+    timeout_s: Option<i32>,
+) -> Result<Outcome, EngineError> {
+    stop(dirs, name, signal, timeout_s)?;
+    dirs.enter()?;
+    let outcome = start(dirs, name, None)?;
+    events::tell(dirs, &container::find(dirs, name)?.record, "restart", &[]);
+    Ok(outcome)
 }
 
 fn client(config: &Config, socket: OwnedFd, options: &AttachOptions) -> Client {
@@ -141,7 +159,8 @@ pub fn attach(dirs: &Dirs, name: &str, options: &AttachOptions) -> Result<Outcom
     let socket = connect(dirs, &record.id)?;
     session::try_tell(socket.as_fd(), ATTACH, &[]).at("send", "monitor")?;
     let mut buffer = vec![0; session::CHUNK];
-    client(&record.config, socket, options).attend(&mut buffer).ok_or(EngineError::MonitorGone(record.name))
+    events::tell(dirs, &record, "attach", &[]);
+    attend(dirs, &record, &client(&record.config, socket, options), &mut buffer)
 }
 
 /// A connection to the container's monitor.
@@ -170,11 +189,12 @@ pub fn signal(dirs: &Dirs, name: &str, number: i32) -> Result<(), EngineError> {
         ))
     };
     let pidfd = container::process(&found.state).ok_or_else(not_running)?;
+    let signal = Signal::from_named_raw(number)
+        .ok_or_else(|| EngineError::refused(format!("signal {number}"), "it is one of a C library's own"))?;
     if number == Signal::KILL.as_raw() {
         mark_stopped(dirs, &found);
     }
-    let signal = Signal::from_named_raw(number)
-        .ok_or_else(|| EngineError::refused(format!("signal {number}"), "it is one of a C library's own"))?;
+    tell_of_kill(dirs, &found, number);
     match pidfd_send_signal(&pidfd, signal) {
         Err(Errno::SRCH) => Err(not_running()),
         other => other.at("pidfd_send_signal", name),
@@ -190,6 +210,11 @@ fn mark_stopped(dirs: &Dirs, container: &Container) {
     }
 }
 
+/// Before it is sent, so that it comes before the end that it makes.
+fn tell_of_kill(dirs: &Dirs, container: &Container, signal: i32) {
+    events::tell(dirs, &container.record, "kill", &[("signal", &signal.to_string())]);
+}
+
 /// Stops a container: its stop signal, and SIGKILL if it has not ended in time (negative: never). One that does
 /// not run is left alone. Returns when its end is noted.
 ///
@@ -197,11 +222,24 @@ fn mark_stopped(dirs: &Dirs, container: &Container) {
 /// What a call says.
 pub fn stop(dirs: &Dirs, name: &str, signal: Option<i32>, timeout_s: Option<i32>) -> Result<(), EngineError> {
     let found = container::find(dirs, name)?;
+    if end(dirs, &found, signal, timeout_s)? {
+        events::tell(dirs, &found.record, "stop", &[]);
+    }
+    Ok(())
+}
+
+/// As [`stop`], without telling of more than the signals; whether there was anything to stop.
+pub(crate) fn end(
+    dirs: &Dirs,
+    found: &Container,
+    signal: Option<i32>,
+    timeout_s: Option<i32>,
+) -> Result<bool, EngineError> {
     let config = &found.record.config;
-    mark_stopped(dirs, &found);
+    mark_stopped(dirs, found);
     if !found.state.is_alive() {
         if !matches!(found.state.status, Status::Running | Status::Restarting) {
-            return Ok(());
+            return Ok(false);
         }
         // It rests between two starts, or has just ended: its monitor knows now not to start it again.
         if let Ok(socket) = connect(dirs, &found.record.id)
@@ -210,32 +248,34 @@ pub fn stop(dirs: &Dirs, name: &str, signal: Option<i32>, timeout_s: Option<i32>
             let mut buffer = [0; 16];
             while let Some((kind, _)) = session::hear(socket.as_fd(), &mut buffer) {
                 if kind == STARTED {
-                    return stop(dirs, &found.record.id, signal, timeout_s);
+                    return end(dirs, &container::find(dirs, &found.record.id)?, signal, timeout_s);
                 }
             }
         }
-        return ended(dirs, &found.record.id);
+        return ended(dirs, &found.record.id).map(|()| true);
     }
     let own = config.stop_signal.as_deref().and_then(corten_sys::signal::parse);
     let number = signal.or(own).unwrap_or(corten_sys::signal::SIGTERM);
     let timeout_s = timeout_s.or(config.stop_timeout_s).unwrap_or(STOP_TIMEOUT_S);
     if let Some(pidfd) = container::process(&found.state) {
         let signal = Signal::from_named_raw(number).unwrap_or(Signal::TERM);
+        tell_of_kill(dirs, found, signal.as_raw());
         let _gone = pidfd_send_signal(&pidfd, signal);
         // It can end only if it runs; but of SIGKILL it may have ended on v2, and its cgroup be gone.
         if found.state.paused
-            && let Err(error) = thaw(dirs, &found)
+            && let Err(error) = thaw(dirs, found)
             && !container::has_ended(&pidfd)?
         {
             return Err(error);
         }
         let timeout = u64::try_from(timeout_s).ok().map(Duration::from_secs);
         if !wait_for(&pidfd, timeout)? {
+            tell_of_kill(dirs, found, Signal::KILL.as_raw());
             let _gone = pidfd_send_signal(&pidfd, Signal::KILL);
             wait_for(&pidfd, None)?;
         }
     }
-    ended(dirs, &found.record.id)
+    ended(dirs, &found.record.id).map(|()| true)
 }
 
 /// Waits until the process has ended; whether it did in time.
@@ -290,6 +330,7 @@ pub fn pause(dirs: &Dirs, name: &str) -> Result<(), EngineError> {
     let mark = dirs.live(&found.record.id).join(PAUSED);
     std::fs::write(&mark, "").at("open", &mark)?;
     cgroup.freeze().inspect_err(|_| drop(std::fs::remove_file(&mark)))?;
+    events::tell(dirs, &found.record, "pause", &[]);
     Ok(())
 }
 
@@ -307,7 +348,9 @@ pub fn unpause(dirs: &Dirs, name: &str) -> Result<(), EngineError> {
 
 fn thaw(dirs: &Dirs, container: &Container) -> Result<(), EngineError> {
     container::needed_cgroup(&container.record, "the end of a pause")?.thaw()?;
-    crate::collect::remove_file(&dirs.live(&container.record.id).join(PAUSED))
+    crate::collect::remove_file(&dirs.live(&container.record.id).join(PAUSED))?;
+    events::tell(dirs, &container.record, "unpause", &[]);
+    Ok(())
 }
 
 /// Waits until a container ends; its exit code. Of one that has ended it is known already.

@@ -33,10 +33,12 @@ pub fn top(dirs: &Dirs, name: &str, options: &[String]) -> Result<Top, EngineErr
         return Err(EngineError::NotRunning(container.record.id));
     }
     let pids = processes(&container)?;
-    match options {
-        [] => Ok(own(&pids)),
-        options => ps(&pids, options),
-    }
+    let top = match options {
+        [] => own(&pids),
+        options => ps(&pids, options)?,
+    };
+    crate::events::tell(dirs, &container.record, "top", &[]);
+    Ok(top)
 }
 
 /// Those in its cgroup; without one, those in its pid namespace.

@@ -45,7 +45,9 @@ pub fn update(dirs: &Dirs, name: &str, update: &Update) -> Result<(), EngineErro
     if let Some(restart) = update.restart {
         record.config.restart = Some(restart);
     }
-    edit.write(&record)
+    edit.write(&record)?;
+    crate::events::tell(dirs, &record, "update", &[]);
+    Ok(())
 }
 
 fn apply(record: &Record, change: &Resources) -> Result<(), EngineError> {

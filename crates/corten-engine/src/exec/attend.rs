@@ -11,12 +11,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
+use super::Story;
 use crate::error::EngineError;
 use crate::session::{self, EXITED, FAILED, Heard, RESIZE, STARTED, STDERR, STDIN, STDOUT};
 use crate::stdio::{self, Input, window_size};
 
 /// What the attendant takes over from the process that forked it.
-pub(super) struct Attendant {
+pub(super) struct Attendant<'a> {
     /// The container's first process.
     pub(super) init: OwnedFd,
     pub(super) init_pid: i32,
@@ -27,6 +28,7 @@ pub(super) struct Attendant {
     /// Nobody hears what the program writes.
     pub(super) detached: bool,
     pub(super) client: OwnedFd,
+    pub(super) story: &'a Story,
 }
 
 /// Our ends of the program's streams.
@@ -41,12 +43,12 @@ struct Streams {
 #[derive(Default)]
 struct Theirs([Option<OwnedFd>; 3]);
 
-impl Attendant {
+impl Attendant<'_> {
     /// Runs until the program has ended; the exit code of the attendant itself means nothing.
     pub(super) fn run(self, plan: ExecPlan) -> i32 {
         let terminal = plan.spec.process.terminal.is_some();
         // The cgroup has no descriptor yet.
-        let detached = stdio::detach(&[self.init.as_fd(), self.client.as_fd()]);
+        let detached = stdio::detach(&[self.init.as_fd(), self.client.as_fd(), self.story.journal.as_fd()]);
         let (mut streams, theirs) = match detached.and_then(|()| self.streams(terminal)) {
             Ok(streams) => streams,
             Err(error) => return self.fail(super::exit_code(&error), &error.to_string()),
@@ -70,6 +72,7 @@ impl Attendant {
             return self.fail(126, &error.to_string());
         }
         let mut client = Talk { socket: self.client.as_fd(), here: true, unsent: VecDeque::new() };
+        self.story.started();
         client.put(STARTED, Vec::new());
         let end = self.serve(child.pidfd.as_fd(), &mut streams, &mut client);
         client.put(EXITED, vec![end.shell_code(), 0]);
@@ -129,7 +132,9 @@ impl Attendant {
                 None => continue,
             };
             if ready.program {
-                end = Some(corten_sys::wait::wait_pidfd(program).unwrap_or(Exit::Code(125)));
+                let code = corten_sys::wait::wait_pidfd(program).unwrap_or(Exit::Code(125));
+                self.story.ended(code.shell_code());
+                end = Some(code);
             }
             if ready.container {
                 container_ended = true;

@@ -50,7 +50,10 @@ pub(super) enum Sight {
 pub(super) struct Visit {
     child: Child,
     failure: File,
-    stopped: Option<(Dirs, String, Hold)>,
+    dirs: Dirs,
+    record: Record,
+    /// The lock of one that does not run.
+    stopped: Option<Hold>,
 }
 
 /// Where the child goes.
@@ -69,7 +72,7 @@ impl Visit {
         ours: &[BorrowedFd<'_>],
         act: impl FnOnce(&Tree) -> Result<u64, EngineError>,
     ) -> Result<Self, EngineError> {
-        let (way, stopped) = way(dirs, name, sight)?;
+        let (way, record, stopped) = way(dirs, name, sight)?;
         let (failure, told) = pipe_with(PipeFlags::CLOEXEC).at("pipe", "visit")?;
         let parent = getpid();
         let visitor = || {
@@ -98,20 +101,23 @@ impl Visit {
         };
         let child = fork(visitor).at("fork", "visit")?;
         drop(told);
-        Ok(Self { child, failure: failure.into(), stopped })
+        Ok(Self { child, failure: failure.into(), dirs: dirs.clone(), record, stopped })
     }
 
-    /// Waits for its end; what it counted, or what failed in it.
-    pub(super) fn end(self) -> Result<u64, EngineError> {
+    /// Waits for its end, and tells of it as `event`; what it counted, or what failed in it.
+    pub(super) fn end(self, event: &str) -> Result<u64, EngineError> {
         let mut message = String::new();
         self.failure.take(MAX_MESSAGE).read_to_string(&mut message).at("read", "visit")?;
         let exit = corten_sys::wait::wait_pidfd(self.child.pidfd.as_fd()).at("waitid", "visit")?;
-        if let Some((dirs, id, hold)) = self.stopped {
-            collect::remove_tree(&dirs, &dirs.live(&id))?;
+        if let Some(hold) = self.stopped {
+            collect::remove_tree(&self.dirs, &self.dirs.live(&self.record.id))?;
             drop(hold);
         }
         match exit {
-            corten_sys::wait::Exit::Code(0) => Ok(message.parse().unwrap_or(0)),
+            corten_sys::wait::Exit::Code(0) => {
+                crate::events::tell(&self.dirs, &self.record, event, &[]);
+                Ok(message.parse().unwrap_or(0))
+            }
             _ if message.is_empty() => {
                 let message = format!("the process in the container ended with {}", exit.shell_code());
                 Err(EngineError::Failed { message, code: 1 })
@@ -121,14 +127,14 @@ impl Visit {
     }
 }
 
-type Found = (Way, Option<(Dirs, String, Hold)>);
+type Found = (Way, Record, Option<Hold>);
 
 fn way(dirs: &Dirs, name: &str, sight: Sight) -> Result<Found, EngineError> {
     loop {
         let container = container::find(dirs, name)?;
         if container.state.is_alive() {
             if let Some(way) = running(&container)? {
-                return Ok((way, None));
+                return Ok((way, container.record, None));
             }
             continue;
         }
@@ -149,7 +155,7 @@ fn way(dirs: &Dirs, name: &str, sight: Sight) -> Result<Found, EngineError> {
         let layers = layers(dirs, record)?;
         let scene = Scene { layers, writable: dirs.container(&id), userxattr, binds };
         let way = Way::Stopped(Box::new((scene, dirs.live(&id), dirs.clone())));
-        return Ok((way, Some((dirs.clone(), id, hold))));
+        return Ok((way, container.record, Some(hold)));
     }
 }
 

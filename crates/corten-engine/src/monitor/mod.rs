@@ -208,7 +208,12 @@ impl Monitor {
         };
         state.pid_start = record::start_of(state.pid).unwrap_or(0);
         self.show(&state);
-        self.tell(&[("start", &[], state.started_ns)]);
+        let ns = state.started_ns;
+        let attached: &[Event<'_>] = &[("attach", &[], ns)];
+        let attached = if self.starter && restart_count == 0 { attached } else { &[] };
+        let volumes = crate::events::mounted(&self.id, &self.config, ns);
+        let start = self.actor.lines(&[("start", &[], ns)]);
+        self.write(&(self.actor.lines(attached) + &volumes + &start));
         Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state })
     }
 
@@ -254,9 +259,12 @@ impl Monitor {
     }
 
     fn tell(&self, events: &[Event<'_>]) {
-        let made: Option<Event<'_>> = self.made_ns.take().map(|ns| ("create", &[][..], ns));
-        let events: Vec<Event<'_>> = made.into_iter().chain(events.iter().copied()).collect();
-        self.journal.get_or_init(|| Journal::open(&self.dirs)).add(&self.actor, &events);
+        self.write(&self.actor.lines(events));
+    }
+
+    fn write(&self, lines: &str) {
+        let made = self.made_ns.take().map(|ns| self.actor.lines(&[("create", &[], ns)]));
+        self.journal.get_or_init(|| Journal::open(&self.dirs)).write(&(made.unwrap_or_default() + lines));
     }
 
     fn tell_of_the_end(&self, state: &State) {
@@ -266,7 +274,8 @@ impl Monitor {
         let how = [("execDuration", seconds.as_str()), ("exitCode", code.as_str())];
         let oom: Event<'_> = ("oom", &[], ns);
         let events = [oom, ("die", &how, ns)];
-        self.tell(&events[usize::from(!state.oom_killed)..]);
+        let end = self.actor.lines(&events[usize::from(!state.oom_killed)..]);
+        self.write(&(end + &crate::events::unmounted(&self.id, &self.config, ns)));
         // Somebody has to look now and then, and a call for each would be many.
         if self.id.starts_with("00") {
             crate::events::trim(&self.dirs);

@@ -11,6 +11,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::clients::Clients;
 use super::{Monitor, Running};
 use crate::log::Log;
+use crate::record;
 use crate::session::{self, Heard, RESIZE, SIGNAL, STARTED, STDERR, STDIN, STDOUT, STOPPING};
 use crate::stdio::window_size;
 
@@ -36,7 +37,7 @@ impl Monitor {
             }
             // First, while the positions are right; from the last on, since one may be let go.
             for position in found.heard.into_iter().rev() {
-                obey(running, clients, position, &mut buffer);
+                self.obey(running, clients, position, &mut buffer);
                 running.streams.input.flush();
             }
             let starter = clients.has_starter();
@@ -87,6 +88,42 @@ impl Monitor {
             if found.new {
                 clients.accept();
             }
+        }
+    }
+
+    /// Does what a client asks for.
+    fn obey(&self, running: &mut Running, clients: &mut Clients, position: usize, buffer: &mut [u8]) {
+        let Some(client) = clients.list.get_mut(position) else { return };
+        match session::hear_now(client.as_fd(), buffer) {
+            Heard::Nothing => {}
+            Heard::Gone => {
+                // Whoever typed is gone: for a pipe that is the end of the input.
+                if clients.list.remove(position).starter {
+                    running.streams.input.end();
+                }
+            }
+            Heard::Message(STDIN, []) => running.streams.input.end(),
+            Heard::Message(STDIN, bytes) => running.streams.input.put(bytes),
+            Heard::Message(SIGNAL, [number, ..]) => {
+                if let Some(signal) = Signal::from_named_raw(i32::from(*number)) {
+                    self.tell(&[("kill", &[("signal", &number.to_string())], record::now_ns())]);
+                    // Ended already: its exit is about to be told.
+                    let _gone = pidfd_send_signal(&running.pidfd, signal);
+                }
+            }
+            Heard::Message(RESIZE, body) => {
+                if let Some(size) = window_size(body) {
+                    let (height, width) = (size.ws_row.to_string(), size.ws_col.to_string());
+                    if rustix::termios::tcsetwinsize(&running.streams.stdout, size).is_ok() {
+                        let to = [("height", height.as_str()), ("width", width.as_str())];
+                        self.tell(&[("resize", &to, record::now_ns())]);
+                    }
+                }
+            }
+            Heard::Message(kind, _) if super::clients::attaches(kind) => client.attach(),
+            // It came too late to keep the container from its next start.
+            Heard::Message(STOPPING, _) => drop(client.tell(&session::message(STARTED, &[]))),
+            Heard::Message(..) => {}
         }
     }
 }
@@ -161,36 +198,5 @@ fn pump(running: &Running, buffer: &mut [u8], log: &mut Option<Log>, clients: &m
             }
             clients.output(kind, &buffer[1..=count]);
         }
-    }
-}
-
-/// Does what a client asks for.
-fn obey(running: &mut Running, clients: &mut Clients, position: usize, buffer: &mut [u8]) {
-    let Some(client) = clients.list.get_mut(position) else { return };
-    match session::hear_now(client.as_fd(), buffer) {
-        Heard::Nothing => {}
-        Heard::Gone => {
-            // Whoever typed is gone: for a pipe that is the end of the input.
-            if clients.list.remove(position).starter {
-                running.streams.input.end();
-            }
-        }
-        Heard::Message(STDIN, []) => running.streams.input.end(),
-        Heard::Message(STDIN, bytes) => running.streams.input.put(bytes),
-        Heard::Message(SIGNAL, [number, ..]) => {
-            if let Some(signal) = Signal::from_named_raw(i32::from(*number)) {
-                // Ended already: its exit is about to be told.
-                let _gone = pidfd_send_signal(&running.pidfd, signal);
-            }
-        }
-        Heard::Message(RESIZE, body) => {
-            if let Some(size) = window_size(body) {
-                let _not_a_terminal = rustix::termios::tcsetwinsize(&running.streams.stdout, size);
-            }
-        }
-        Heard::Message(kind, _) if super::clients::attaches(kind) => client.attach(),
-        // It came too late to keep the container from its next start.
-        Heard::Message(STOPPING, _) => drop(client.tell(&session::message(STARTED, &[]))),
-        Heard::Message(..) => {}
     }
 }
