@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use corten_cgroup::{Driver, Systemd};
@@ -43,6 +43,13 @@ pub struct LocalEngine {
     cgroup_manager: CgroupManager,
 }
 
+/// A monitor does not stay in the directory that its command was started in.
+fn absolute(path: &Path) -> Result<PathBuf, Report> {
+    std::path::absolute(path).map_err(|error| {
+        Report::user(format!("{path:?} is no directory of containers")).cause(error).status(ENGINE_FAILED)
+    })
+}
+
 impl LocalEngine {
     /// Opens it; nothing is made before it is needed.
     ///
@@ -57,16 +64,17 @@ impl LocalEngine {
                     .hint("say one with --root")
                     .status(ENGINE_FAILED));
             };
-            let dirs = Dirs::of_user(root, options.run_root.clone(), rootless)
+            let run = options.run_root.as_deref().map(absolute).transpose()?;
+            let dirs = Dirs::of_user(absolute(&root)?, run, rootless)
                 .map_err(|error| failures::of_home(&error).status(ENGINE_FAILED))?;
             return Ok(Box::new(Self { dirs, cgroup_manager: cgroup_manager(options) }));
         }
         let mut dirs = Dirs::system();
         if let Some(root) = &options.root {
-            dirs.root.clone_from(root);
+            dirs.root = absolute(root)?;
         }
         if let Some(run) = &options.run_root {
-            dirs.run.clone_from(run);
+            dirs.run = absolute(run)?;
         }
         Ok(Box::new(Self { dirs, cgroup_manager: cgroup_manager(options) }))
     }
@@ -239,9 +247,7 @@ impl Engine for LocalEngine {
             }
             Control::Restart { signal, timeout_s } => {
                 self.seal_for(name)?;
-                start::stop(&self.dirs, name, signal, timeout_s)?;
-                self.enter()?;
-                return controlled(start::start(&self.dirs, name, None)?);
+                return controlled(start::restart(&mut self.dirs, name, signal, timeout_s)?);
             }
             Control::Wait => {
                 let code = start::wait(&self.dirs, name)?;
@@ -301,14 +307,17 @@ impl Engine for LocalEngine {
         self.enter()?;
         collect::sweep(&self.dirs);
         let remove = RemoveOptions { force: options.force };
-        let done = self.store()?.remove(reference, remove, || in_use(&self.dirs))?;
+        let store = self.store()?;
+        // Afterwards nobody knows what the name stood for.
+        let id = store.resolve(reference, None).map(|image| image.id.to_string()).unwrap_or_default();
+        let done = store.remove(reference, remove, || in_use(&self.dirs))?;
         // The image itself is the first that is deleted; its layers follow.
         let image =
             done.iter().position(|one| matches!(one, Removed::Deleted(_))).map_or(done.len(), |at| at + 1);
         for removed in &done[..image] {
-            let (id, action) = match removed {
-                Removed::Untagged(name) => (name.familiar(), "untag"),
-                Removed::Deleted(digest) => (digest.to_string(), "delete"),
+            let action = match removed {
+                Removed::Untagged(_) => "untag",
+                Removed::Deleted(_) => "delete",
             };
             emit(&self.dirs, &Actor::image(&id, &id), action, &[]);
         }
@@ -411,7 +420,6 @@ impl Engine for LocalEngine {
         labels: BTreeMap<String, String>,
     ) -> Result<String, Report> {
         let made = volume::create(&self.dirs, name, labels)?;
-        emit(&self.dirs, &Actor::volume(&made.name), "create", &[]);
         Ok(made.name)
     }
 
@@ -438,19 +446,12 @@ impl Engine for LocalEngine {
 
     fn remove_volume(&mut self, name: &str, force: bool) -> Result<(), Report> {
         collect::sweep(&self.dirs);
-        volume::remove(&self.dirs, name, force)?;
-        emit(&self.dirs, &Actor::volume(name), "destroy", &[]);
-        Ok(())
+        Ok(volume::remove(&self.dirs, name, force)?)
     }
 
     fn prune_volumes(&mut self, chosen: &dyn Fn(&VolumeSummary) -> bool) -> Result<Pruned, Report> {
         collect::sweep(&self.dirs);
-        let pruned =
-            volume::prune(&self.dirs, |volume| chosen(&summary::volume(&self.dirs, volume.clone(), 0)))?;
-        for name in &pruned.names {
-            emit(&self.dirs, &Actor::volume(name), "destroy", &[]);
-        }
-        Ok(pruned)
+        Ok(volume::prune(&self.dirs, |volume| chosen(&summary::volume(&self.dirs, volume.clone(), 0)))?)
     }
 
     fn doctor(&mut self) -> Result<Doctor, Report> {
@@ -636,7 +637,11 @@ impl Engine for LocalEngine {
 
     fn tag_image(&mut self, source: &str, target: &str) -> Result<(), Report> {
         let target = target.parse::<Reference>()?;
-        Ok(self.store()?.tag(source, &target)?)
+        let store = self.store()?;
+        store.tag(source, &target)?;
+        let id = store.resolve(source, None)?.id.to_string();
+        emit(&self.dirs, &Actor::image(&id, &target.familiar()), "tag", &[]);
+        Ok(())
     }
 }
 

@@ -19,14 +19,12 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use corten_cgroup::{Cgroup, CgroupPath, Layout};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use crate::config::CgroupManager;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
-use crate::events::{Actor, Journal};
+use crate::events::{Actor, Event, Journal};
 use crate::hold::Hold;
 use crate::record::{self, Record, State, Status};
 
@@ -171,8 +169,11 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
         state.status = Status::Exited;
         state.error = "it was about to be started again when its monitor was killed".to_owned();
     }
-    let end = state.map(|state| ended(&live, state));
-    release(dirs, id, Some(&record))?;
+    let mut end = state.map(|state| ended(&live, state));
+    let killed_for_memory = release(dirs, id, Some(&record))?;
+    if let Some(end) = &mut end {
+        end.oom_killed |= killed_for_memory;
+    }
     tell(dirs, &record, end.as_ref(), &kept.join("state.json"))?;
     if record.config.auto_remove {
         crate::volume::discard(dirs, id, &crate::volume::anonymous_in(&record.config));
@@ -202,11 +203,16 @@ fn tell(dirs: &Dirs, record: &Record, end: Option<&State>, path: &Path) -> Resul
         return Ok(());
     }
     let actor = Actor::container(record);
-    let journal = Journal::open(dirs);
-    journal.add(&actor, &[("die", &[("exitCode", &end.exit_code.to_string())], end.finished_ns)]);
+    let code = end.exit_code.to_string();
+    let seconds = (end.finished_ns.saturating_sub(end.started_ns) / 1_000_000_000).to_string();
+    let how = [("execDuration", seconds.as_str()), ("exitCode", code.as_str())];
+    let events: [Event<'_>; 2] = [("oom", &[], end.finished_ns), ("die", &how, end.finished_ns)];
+    let mut lines = actor.lines(&events[usize::from(!end.oom_killed)..]);
+    lines += &crate::events::unmounted(&record.id, &record.config, end.finished_ns);
     if record.config.auto_remove {
-        journal.add(&actor, &[("destroy", &[], record::now_ns())]);
+        lines += &actor.lines(&[("destroy", &[], record::now_ns())]);
     }
+    Journal::open(dirs).write(&lines);
     Ok(())
 }
 
@@ -233,31 +239,23 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
 }
 
 /// Gives back what a container holds of the machine; kills what is in its cgroup. Its record must stay
-/// until this has succeeded.
-pub(crate) fn release(dirs: &Dirs, id: &str, record: Option<&Record>) -> Result<(), EngineError> {
-    if let Some(path) = record.and_then(|record| record.cgroup.as_deref()) {
-        let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-        let layout = Layout::detect()?;
-        match Cgroup::open(&layout, &path) {
-            Ok(mut cgroup) => {
-                if let Some(CgroupManager::Systemd(systemd)) =
-                    record.map(|record| &record.config.cgroup_manager)
-                {
-                    cgroup = cgroup.of_scope(systemd.scope_at(&path)?);
-                }
-                cgroup.kill_all()?;
-                cgroup.remove()?;
-            }
-            Err(error) if error.errno() == Some(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-        // Of a parent that the user named nothing is left either; the usual one stays.
-        if record.is_some_and(|record| record.config.resources.cgroup_parent.is_some()) {
-            corten_cgroup::remove_parents(&layout, &path);
-        }
+/// until this has succeeded. Whether the kernel killed in it for memory.
+pub(crate) fn release(dirs: &Dirs, id: &str, record: Option<&Record>) -> Result<bool, EngineError> {
+    let mut killed_for_memory = false;
+    if let Some(cgroup) = record.map(crate::container::cgroup).transpose()?.flatten() {
+        killed_for_memory = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+        cgroup.kill_all()?;
+        cgroup.remove()?;
+    }
+    // Of a parent that the user named nothing is left either; the usual one stays.
+    if let Some(record) = record.filter(|record| record.config.resources.cgroup_parent.is_some())
+        && let Some(path) = record.cgroup.as_deref()
+    {
+        let path = corten_cgroup::CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
+        corten_cgroup::remove_parents(&corten_cgroup::Layout::detect()?, &path);
     }
     crate::lease::release_of(dirs, id);
-    Ok(())
+    Ok(killed_for_memory)
 }
 
 /// Removes all files of a container, the directory of the living last, so that a killed removal is found.

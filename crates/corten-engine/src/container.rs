@@ -1,6 +1,14 @@
 //! Containers that exist: finding, listing, removing.
 
+use std::os::fd::OwnedFd;
+
+use corten_cgroup::{Cgroup, CgroupPath, Layout};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use crate::collect;
+use crate::config::CgroupManager;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::events;
@@ -92,6 +100,47 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
     read(dirs, &id)?.ok_or_else(missing)
 }
 
+/// The first process of a container that runs, held by a descriptor; `None` if it has ended. Its number is its
+/// own only until it ends: what is then opened by it is the container's if [`has_ended`] says no afterwards.
+pub(crate) fn process(state: &State) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(state.pid).filter(|_| state.status == Status::Running)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // Only now: the number may have been given away before it was held.
+    state.is_alive().then_some(pidfd)
+}
+
+/// Whether a process that is held has ended.
+pub(crate) fn has_ended(pidfd: &OwnedFd) -> Result<bool, EngineError> {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)).at("poll", "pidfd")? > 0)
+}
+
+/// The cgroup of a container; `None` if it has none of its own, or none any more.
+pub(crate) fn cgroup(record: &Record) -> Result<Option<Cgroup>, EngineError> {
+    let Some(path) = record.cgroup.as_deref() else { return Ok(None) };
+    let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
+    match Cgroup::open(&Layout::detect()?, &path) {
+        Ok(cgroup) => match &record.config.cgroup_manager {
+            CgroupManager::Systemd(systemd) => Ok(Some(cgroup.of_scope(systemd.scope_at(&path)?))),
+            CgroupManager::Cgroupfs => Ok(Some(cgroup)),
+        },
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// That of one that runs, for `what` cannot be done without.
+///
+/// # Errors
+/// It has none, or does not run any more.
+pub(crate) fn needed_cgroup(record: &Record, what: &str) -> Result<Cgroup, EngineError> {
+    if record.cgroup.is_none() {
+        let why = "the container has no cgroup: an ordinary user's has one where cgroup v2 is delegated";
+        return Err(EngineError::refused(what, why));
+    }
+    cgroup(record)?.ok_or_else(|| EngineError::NotRunning(record.id.clone()))
+}
+
 /// Removes a container; one that runs only if forced. With `volumes` its anonymous volumes go too.
 ///
 /// # Errors
@@ -103,9 +152,7 @@ pub fn remove(dirs: &Dirs, name: &str, force: bool, volumes: bool) -> Result<Str
         if !force {
             return Err(EngineError::Running(container.record.name));
         }
-        let actor = events::Actor::container(&container.record);
-        events::emit(dirs, &actor, "kill", &[("signal", "9")]);
-        crate::start::stop(dirs, &id, Some(rustix::process::Signal::KILL.as_raw()), None)?;
+        crate::start::end(dirs, &container, Some(rustix::process::Signal::KILL.as_raw()), None)?;
     }
     let hold = match Hold::try_take(dirs, &id)? {
         Some(hold) => hold,
@@ -125,7 +172,7 @@ pub fn remove(dirs: &Dirs, name: &str, force: bool, volumes: bool) -> Result<Str
         crate::volume::discard(dirs, &id, &crate::volume::anonymous_in(&container.record.config));
     }
     collect::forget(dirs, &id, Some(&container.record.name))?;
-    events::emit(dirs, &events::Actor::container(&container.record), "destroy", &[]);
+    events::tell(dirs, &container.record, "destroy", &[]);
     drop(hold);
     Ok(id)
 }

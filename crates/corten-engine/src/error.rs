@@ -54,11 +54,11 @@ pub enum EngineError {
         "cannot remove container \"/{0}\": container is running: stop the container before removing or force remove"
     )]
     Running(String),
-    /// Nothing can be executed in it.
+    /// It does not run.
     #[error("container {0} is not running")]
     NotRunning(String),
-    /// Nothing can be executed in it now.
-    #[error("Container {0} is paused, unpause the container before exec")]
+    /// It is frozen, and this needs one that is not; in Docker's words.
+    #[error("{0}")]
     Paused(String),
     /// This binary could not be kept from a container's root who may write to it.
     #[error("this binary cannot be protected from the container: {0}")]

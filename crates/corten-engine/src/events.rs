@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -18,6 +18,7 @@ use rustix::fs::{FallocateFlags, Mode, OFlags, SeekFrom, fallocate, fstat, seek}
 use rustix::io::{Errno, pread, write};
 use serde_json::{Value, json};
 
+use crate::config::{Config, Mount, MountSource};
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::record::{self, Record};
@@ -61,7 +62,11 @@ impl Actor {
         Self { kind: "volume", id: name.to_owned(), attributes }
     }
 
-    /// One line of the journal.
+    /// The lines of the journal about what happened to it.
+    pub(crate) fn lines(&self, events: &[Event<'_>]) -> String {
+        events.iter().map(|(action, more, ns)| self.line(action, more, *ns)).collect()
+    }
+
     fn line(&self, action: &str, more: &[(&str, &str)], ns: u128) -> String {
         let mut attributes = self.attributes.clone();
         for (name, value) in more {
@@ -118,11 +123,48 @@ impl Journal {
 
     /// Adds what happened to it, together: one system call. An event is its action, attributes and time.
     pub fn add(&self, actor: &Actor, events: &[Event<'_>]) {
-        let lines: String = events.iter().map(|(action, more, ns)| actor.line(action, more, *ns)).collect();
+        self.write(&actor.lines(events));
+    }
+
+    /// Adds [`Actor::lines`], of one or several: one system call.
+    pub(crate) fn write(&self, lines: &str) {
         if let Some(file) = &self.0 {
             let _not_worth_failing = write(file, lines.as_bytes());
         }
     }
+}
+
+impl AsFd for Journal {
+    /// Of one that could not be opened, some descriptor that stays open anyway.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_ref().map_or_else(|| rustix::stdio::stderr(), AsFd::as_fd)
+    }
+}
+
+/// The lines about a container's volumes when it begins to use them.
+pub(crate) fn mounted(id: &str, config: &Config, ns: u128) -> String {
+    let line = |mount: &Mount| {
+        let MountSource::Volume(volume) = &mount.source else { return None };
+        let attributes = [
+            ("container", id),
+            ("destination", mount.target.as_str()),
+            ("propagation", ""),
+            ("read/write", if mount.read_only { "false" } else { "true" }),
+        ];
+        Some(Actor::volume(volume.name.as_deref()?).lines(&[("mount", &attributes, ns)]))
+    };
+    config.mounts.iter().filter_map(line).collect()
+}
+
+/// And when it no longer does.
+pub(crate) fn unmounted(id: &str, config: &Config, ns: u128) -> String {
+    let line = |name| Actor::volume(name).lines(&[("unmount", &[("container", id)], ns)]);
+    crate::volume::names_in(config).map(line).collect()
+}
+
+/// Says that something happened to a container just now.
+pub(crate) fn tell(dirs: &Dirs, record: &Record, action: &str, attributes: &[(&str, &str)]) {
+    emit(dirs, &Actor::container(record), action, attributes);
 }
 
 /// Says that something happened just now: three system calls.

@@ -13,7 +13,7 @@ mod seal;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use corten_cgroup::{Cgroup, CgroupPath, Controllers, Layout, Version};
+use corten_cgroup::{Cgroup, Version};
 use corten_runtime::plan::{ExecPlan, ExecSpec, exec as plan};
 use corten_runtime::spec::{Capabilities, IdMaps, Process, User as ProcessUser};
 use corten_runtime::{SpecError, StartError};
@@ -23,7 +23,6 @@ use corten_sys::clone::{
     CLONE_NEWUTS,
 };
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::client::{self, Attached, Client};
 use crate::config::{CgroupnsMode, Config, EnvVar, IpcMode, NetworkMode, PidMode, User, UtsMode};
@@ -31,8 +30,9 @@ use crate::container::{self, Container};
 use crate::detach_keys::DetachKeys;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
+use crate::events::{Actor, Journal};
 use crate::lease::BLOCK;
-use crate::record::{self, Record, State};
+use crate::record::{Record, State, now_ns};
 use crate::resolve::{self, process};
 use crate::run::Outcome;
 use crate::session::{self, FAILED, STARTED};
@@ -85,6 +85,7 @@ pub fn exec(dirs: &Dirs, name: &str, config: &ExecConfig, seal: Seal<'_>) -> Res
     }
     let id = running.record.id.clone();
     let plan = plan::build(running.spec(dirs, config)?)?;
+    let story = Story::begin(dirs, &running.record, &config.command)?;
     let (client, attendants_end) = session::pair().at("socketpair", "attendant")?;
     let attendant = Attendant {
         init: running.init,
@@ -95,6 +96,7 @@ pub fn exec(dirs: &Dirs, name: &str, config: &ExecConfig, seal: Seal<'_>) -> Res
         interactive: config.interactive && !config.detach,
         detached: config.detach,
         client: attendants_end,
+        story: &story,
     };
     let mut client = Some(client);
     let child = corten_sys::clone::fork(|| {
@@ -126,7 +128,45 @@ pub fn exec(dirs: &Dirs, name: &str, config: &ExecConfig, seal: Seal<'_>) -> Res
         detach_keys: config.detach_keys.clone(),
         attached: Attached::all(),
     };
-    client.attend(&mut buffer).ok_or(EngineError::AttendantGone(id))
+    let outcome = client.attend(&mut buffer);
+    if outcome == Some(Outcome::Detached) {
+        story.tell("exec_detach", &[]);
+    }
+    outcome.ok_or(EngineError::AttendantGone(id))
+}
+
+/// What events say of an exec.
+struct Story {
+    journal: Journal,
+    actor: Actor,
+    id: String,
+    command: String,
+}
+
+impl Story {
+    fn begin(dirs: &Dirs, record: &Record, command: &[String]) -> Result<Self, EngineError> {
+        let id = corten_oci::ContainerId::from_random(crate::run::random()?).as_str().to_owned();
+        let (program, args) = command.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
+        // As Docker's, with a space behind a program that has no arguments.
+        let command = format!("{program} {}", args.join(" "));
+        let story = Self { journal: Journal::open(dirs), actor: Actor::container(record), id, command };
+        story.tell(&format!("exec_create: {}", story.command), &[]);
+        Ok(story)
+    }
+
+    fn started(&self) {
+        self.tell(&format!("exec_start: {}", self.command), &[]);
+    }
+
+    fn ended(&self, code: u8) {
+        self.tell("exec_die", &[("exitCode", &code.to_string())]);
+    }
+
+    fn tell(&self, action: &str, more: &[(&str, &str)]) {
+        let mut attributes = vec![("execID", self.id.as_str())];
+        attributes.extend(more);
+        self.journal.add(&self.actor, &[(action, &attributes, now_ns())]);
+    }
 }
 
 /// Docker's exit code of an exec that failed: 127 for what is not there, 126 for what cannot be executed or
@@ -149,18 +189,15 @@ pub fn exit_code(error: &EngineError) -> u8 {
 impl Running {
     fn find(dirs: &Dirs, name: &str) -> Result<Self, EngineError> {
         let Container { record, state } = container::find(dirs, name)?;
-        let gone = || EngineError::NotRunning(record.id.clone());
-        let pid = Pid::from_raw(state.pid).filter(|_| state.status == record::Status::Running);
-        let init = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).ok_or_else(gone)?;
-        // Only now is the number held: whose it was before that does not count.
-        if !state.is_alive() {
-            return Err(gone());
-        }
-        let cgroup = record.cgroup.as_deref().map(cgroup).transpose()?.flatten();
+        let init = container::process(&state).ok_or_else(|| EngineError::NotRunning(record.id.clone()))?;
+        // An ordinary user's container may have none. One that is gone is no cgroup to be outside of.
+        let cgroup =
+            record.cgroup.is_some().then(|| container::needed_cgroup(&record, "exec")).transpose()?;
         if let Some(cgroup) = &cgroup
             && cgroup.is_frozen()?
         {
-            return Err(EngineError::Paused(record.id));
+            let why = format!("Container {} is paused, unpause the container before exec", record.id);
+            return Err(EngineError::Paused(why));
         }
         Ok(Self { record, state, init, cgroup })
     }
@@ -232,12 +269,6 @@ impl Running {
     }
 }
 
-/// The container's cgroup; an ordinary user's may have none.
-fn cgroup(path: &str) -> Result<Option<Cgroup>, EngineError> {
-    let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-    Ok(Some(Cgroup::open(&Layout::detect_for(Controllers::NONE)?, &path)?))
-}
-
 /// The namespaces that are not the host's. Those of another container are joined even where that has the
 /// host's: the machine's root, who alone can share them, may join any.
 fn namespaces(config: &Config, own_user: bool) -> i32 {
@@ -291,7 +322,7 @@ fn failure(error: StartError) -> (u8, String) {
 /// Carries the plan out, in the attendant.
 fn start(
     plan: ExecPlan,
-    attendant: &Attendant,
+    attendant: &Attendant<'_>,
     stdio: [std::os::fd::BorrowedFd<'_>; 3],
 ) -> Result<corten_runtime::apply::Executed, StartError> {
     let options = corten_runtime::apply::ExecOptions {
@@ -310,7 +341,7 @@ mod tests {
 
     fn record(tty: bool, env: &[&str]) -> Record {
         Record {
-            version: record::VERSION,
+            version: crate::record::VERSION,
             id: "a".repeat(64),
             name: "web".to_owned(),
             created_ns: 0,

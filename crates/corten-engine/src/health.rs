@@ -116,6 +116,18 @@ pub enum Status {
     Unhealthy,
 }
 
+impl Status {
+    /// The event that tells of it.
+    #[must_use]
+    pub fn event(self) -> &'static str {
+        match self {
+            Status::Starting => "health_status: starting",
+            Status::Healthy => "health_status: healthy",
+            Status::Unhealthy => "health_status: unhealthy",
+        }
+    }
+}
+
 /// One probe, as the log shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {

@@ -13,9 +13,14 @@
 //! between, and the kernel drops it with the last copy, however its holder ends.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
+use corten_sys::wait::Exit;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat};
 use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
@@ -33,7 +38,7 @@ impl Hold {
         let path = dirs.live(id);
         for _ in 0..RACES {
             make_private(&path)?;
-            if let Some(hold) = Self::lock(dirs, id, FlockOperation::LockExclusive)? {
+            if let Some(hold) = Self::take_by(dirs, id, FlockOperation::LockExclusive)? {
                 return Ok(hold);
             }
         }
@@ -42,7 +47,7 @@ impl Hold {
 
     /// `None` if somebody else holds it, or nobody has it under way.
     pub(crate) fn try_existing(dirs: &Dirs, id: &str) -> Result<Option<Self>, EngineError> {
-        Self::lock(dirs, id, FlockOperation::NonBlockingLockExclusive)
+        Self::take_by(dirs, id, FlockOperation::NonBlockingLockExclusive)
     }
 
     /// As [`Hold::try_existing`], making the directory if it is not there.
@@ -51,24 +56,79 @@ impl Hold {
         Self::try_existing(dirs, id)
     }
 
-    fn lock(dirs: &Dirs, id: &str, operation: FlockOperation) -> Result<Option<Self>, EngineError> {
+    fn take_by(dirs: &Dirs, id: &str, operation: FlockOperation) -> Result<Option<Self>, EngineError> {
         let path = dirs.live(id);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = match rustix::fs::open(&path, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(None),
-            other => other.at("open", &path)?,
-        };
-        loop {
-            match flock(&dir, operation) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(errno) => return Err(errno).at("flock", &path),
-            }
+        let Some(dir) = open(&path)? else { return Ok(None) };
+        match lock(&dir, operation) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            other => other.at("flock", &path)?,
         }
         // Removed while we waited: what is at the path now, if anything, is another directory.
         let there = fstat(&dir).at("fstat", &path)?.st_nlink > 0;
         Ok(there.then_some(Self(dir)))
+    }
+}
+
+/// A wait for a lock that somebody holds, which news of the container end too: whoever starts it shows its
+/// state and goes on holding it.
+pub(crate) struct Waiting {
+    path: PathBuf,
+    dir: OwnedFd,
+    news: OwnedFd,
+}
+
+impl Waiting {
+    /// News from now on count. `None` if nobody has it under way any more.
+    pub(crate) fn begin(dirs: &Dirs, id: &str) -> Result<Option<Self>, EngineError> {
+        let path = dirs.live(id);
+        let Some(dir) = open(&path)? else { return Ok(None) };
+        let news = inotify::init(CreateFlags::CLOEXEC).at("inotify_init1", "")?;
+        match inotify::add_watch(&news, &path, WatchFlags::MOVED_TO | WatchFlags::ONLYDIR) {
+            Err(Errno::NOENT) => Ok(None),
+            other => other.at("inotify_add_watch", &path).map(|_| Some(Self { path, dir, news })),
+        }
+    }
+
+    /// Waits; `None` if there are news, or it went with whoever held it. No call waits for both, so a child
+    /// waits for the lock: it belongs to the open file, which is this process's as well. The caller has one
+    /// thread.
+    pub(crate) fn end(self) -> Result<Option<Hold>, EngineError> {
+        let waits = || {
+            let with_us = corten_sys::prctl::set_parent_death_signal(corten_sys::signal::SIGKILL);
+            i32::from(with_us.is_err() || lock(&self.dir, FlockOperation::LockExclusive).is_err())
+        };
+        let child = corten_sys::clone::fork(waits).at("fork", &self.path)?;
+        let mut fds = [PollFd::new(&child.pidfd, PollFlags::IN), PollFd::new(&self.news, PollFlags::IN)];
+        while let Err(errno) = poll(&mut fds, None) {
+            if errno != Errno::INTR {
+                return Err(errno).at("poll", &self.path);
+            }
+        }
+        // If it has just got it, that ends with the descriptor.
+        let _ended = pidfd_send_signal(&child.pidfd, Signal::KILL);
+        let end = corten_sys::wait::wait_pidfd(child.pidfd.as_fd()).at("waitid", &self.path)?;
+        if end != Exit::Code(0) {
+            return Ok(None);
+        }
+        let there = fstat(&self.dir).at("fstat", &self.path)?.st_nlink > 0;
+        Ok(there.then_some(Hold(self.dir)))
+    }
+}
+
+fn open(path: &Path) -> Result<Option<OwnedFd>, EngineError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => Ok(None),
+        other => other.at("open", path).map(Some),
+    }
+}
+
+fn lock(dir: &OwnedFd, operation: FlockOperation) -> Result<(), Errno> {
+    loop {
+        match flock(dir, operation) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
     }
 }
 

@@ -13,14 +13,12 @@ use std::path::PathBuf;
 
 use corten_runtime::spec::{IdMaps, IdRange, Mount, MountSource, Namespace, UserNamespace};
 use corten_sys::mount::attr;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::config::{Config, IpcMode, NetworkMode, PidMode, UsernsMode};
 use crate::container::{self, Container};
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::lease::Lease;
-use crate::record;
 
 /// A running container of which something is joined.
 struct Other {
@@ -99,14 +97,8 @@ impl Joins {
         }
         let ended =
             || EngineError::Join { what, name: name.clone(), why: format!("container {id} is not running") };
-        let state = &container.state;
-        let pid = Pid::from_raw(state.pid).filter(|_| state.is_alive()).ok_or_else(ended)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| ended())?;
-        // Only now is the number held: it may have been given away between the check and the open.
-        if record::start_of(state.pid) != Some(state.pid_start) {
-            return Err(ended());
-        }
-        let user_ns = identity(&file(state.pid, "user"))?;
+        let pidfd = container::process(&container.state).ok_or_else(ended)?;
+        let user_ns = identity(&file(container.state.pid, "user"))?;
         *name = id;
         self.others.push(Other { container, pidfd, user_ns });
         Ok(self.others.len() - 1)
@@ -149,10 +141,8 @@ impl Joins {
 
     /// That what was read by number was the containers'.
     fn check(&self) -> Result<(), EngineError> {
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         for (at, other) in self.others.iter().enumerate() {
-            let mut fds = [rustix::event::PollFd::new(&other.pidfd, rustix::event::PollFlags::IN)];
-            if rustix::event::poll(&mut fds, Some(&now)).at("poll", "pidfd")? > 0 {
+            if container::has_ended(&other.pidfd)? {
                 return Err(self.refuse(at, "namespaces", "it has just ended"));
             }
         }

@@ -10,7 +10,8 @@
 //! /run/corten/
 //!   ids/<n> -> <id>              leases of blocks of user ids
 //!   events                       see `events.rs`
-//!   <id>/                        state.json, exit, stdout, stderr; locked while something is under way
+//!   <id>/                        locked while something is under way: state.json, exit, stdout, stderr; sock,
+//!                                where clients come; stopped, paused: what its user wants; config.json of `--rm`
 //! ```
 //!
 //! An ordinary user has both below one directory, `$XDG_DATA_HOME/corten`, the second as `run/`: sessions
@@ -53,6 +54,7 @@ mod session;
 mod settle;
 pub mod start;
 pub mod stats;
+mod stdio;
 pub mod top;
 pub mod update;
 pub mod volume;

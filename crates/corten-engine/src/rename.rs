@@ -64,7 +64,9 @@ pub fn rename(dirs: &Dirs, name: &str, new: &str) -> Result<(), EngineError> {
         crate::collect::remove_file(&path)?;
         return Err(error);
     }
-    crate::collect::remove_file(&dirs.name(&old))
+    crate::collect::remove_file(&dirs.name(&old))?;
+    crate::events::tell(dirs, &record, "rename", &[("oldName", &format!("/{old}"))]);
+    Ok(())
 }
 
 /// Takes away names that a killed rename left.

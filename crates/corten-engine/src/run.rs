@@ -15,7 +15,7 @@ use crate::monitor::Monitor;
 use crate::prepare::{self, Drawn};
 use crate::record::{self, Record, State};
 use crate::session::{self, FAILED, STARTED};
-use crate::{names, resolve, volume};
+use crate::{events, names, resolve, volume};
 
 /// How a container is run.
 #[derive(Debug, Clone, Default)]
@@ -57,27 +57,16 @@ pub fn run(
     options: &RunOptions,
     created: impl FnOnce(&str) -> Result<(), EngineError>,
 ) -> Result<Outcome, EngineError> {
-    resolve::check(&config)?;
-    if let Some(inside) = dirs.inside() {
-        resolve::rootless::check(&config, inside)?;
-    }
     let attached = Attached::of(&config);
-    let id = corten_oci::ContainerId::from_random(random()?).as_str().to_owned();
-    // From here on whatever is left is found by the next command.
-    let hold = Hold::take(dirs, &id)?;
-    let undone = |error| undo(dirs, &id, error);
-    let name = reserve_name(dirs, &config, &id).map_err(undone)?;
-    let (record, drawn) =
-        make(dirs, config, &id, &name).and_then(|made| created(&id).map(|()| made)).map_err(undone)?;
+    let Made { hold, record, drawn } = make(dirs, config, created)?;
     let mut buffer = vec![0; session::CHUNK];
-    let socket =
-        launch(dirs, &record, drawn, hold, Launch { starter: !options.detach, made_now: true }, &mut buffer)
-            .map_err(|cause| match cause {
-                NotLaunched::Before(error) => undo(dirs, &id, error),
-                NotLaunched::After(error) => error,
-            })?;
+    let how = Launch { starter: !options.detach, made_now: true };
+    let socket = launch(dirs, &record, drawn, hold, how, &mut buffer).map_err(|cause| match cause {
+        NotLaunched::Before(error) => undo(dirs, &record.id, error),
+        NotLaunched::After(error) => error,
+    })?;
     if options.detach {
-        return Ok(Outcome::Started(id));
+        return Ok(Outcome::Started(record.id));
     }
     let client = Client {
         socket,
@@ -90,9 +79,36 @@ pub fn run(
     if attached.only_input() {
         // Docker's client goes when its input ends, and prints the id.
         client.feed(&mut buffer);
-        return Ok(Outcome::Started(id));
+        return Ok(Outcome::Started(record.id));
     }
-    client.attend(&mut buffer).ok_or(EngineError::MonitorGone(name))
+    attend(dirs, &record, &client, &mut buffer)
+}
+
+/// A container that is made, not started, and held.
+struct Made {
+    hold: Hold,
+    record: Record,
+    drawn: Drawn,
+}
+
+/// Makes one and tells `created` its id; of one that cannot be nothing is left.
+fn make(
+    dirs: &Dirs,
+    config: Config,
+    created: impl FnOnce(&str) -> Result<(), EngineError>,
+) -> Result<Made, EngineError> {
+    resolve::check(&config)?;
+    if let Some(inside) = dirs.inside() {
+        resolve::rootless::check(&config, inside)?;
+    }
+    let id = corten_oci::ContainerId::from_random(random()?).as_str().to_owned();
+    // From here on whatever is left is found by the next command.
+    let hold = Hold::take(dirs, &id)?;
+    let made = reserve_name(dirs, &config, &id)
+        .and_then(|name| fill(dirs, config, &id, &name))
+        .and_then(|made| created(&id).map(|()| made));
+    let (record, drawn) = made.map_err(|error| undo(dirs, &id, error))?;
+    Ok(Made { hold, record, drawn })
 }
 
 /// Removes what was made of a container that cannot be.
@@ -113,33 +129,40 @@ pub fn create(
     config: Config,
     created: impl FnOnce(&str) -> Result<(), EngineError>,
 ) -> Result<String, EngineError> {
-    resolve::check(&config)?;
-    if let Some(inside) = dirs.inside() {
-        resolve::rootless::check(&config, inside)?;
-    }
-    let id = corten_oci::ContainerId::from_random(random()?).as_str().to_owned();
-    let hold = Hold::take(dirs, &id)?;
-    let undone = |error| undo(dirs, &id, error);
-    // Removed by itself it is when it has run, so until then its record is one that stays.
-    let name = reserve_name(dirs, &config, &id).map_err(undone)?;
-    let (record, drawn) =
-        make(dirs, config, &id, &name).and_then(|made| created(&id).map(|()| made)).map_err(undone)?;
-    crate::events::emit(dirs, &crate::events::Actor::container(&record), "create", &[]);
+    let Made { hold, record, drawn } = make(dirs, config, created)?;
+    let id = record.id.clone();
+    events::tell(dirs, &record, "create", &[]);
     if let Some(lease) = &drawn.lease {
         lease.release();
     }
     if record.config.auto_remove {
+        // Removed by itself it is when it has run, so until then its record is one that stays.
         let kept = dirs.container(&id);
-        record::write(&kept.join("config.json"), &record, true).map_err(undone)?;
-        record::write(&kept.join("state.json"), &State::created(), false).map_err(undone)?;
+        record::write(&kept.join("config.json"), &record, true)
+            .and_then(|()| record::write(&kept.join("state.json"), &State::created(), false))
+            .map_err(|error| undo(dirs, &id, error))?;
     }
     collect::remove_tree(dirs, &dirs.live(&id))?;
     drop(hold);
     Ok(id)
 }
 
+/// Is a container's client, until it ends or the user leaves.
+pub(crate) fn attend(
+    dirs: &Dirs,
+    record: &Record,
+    client: &Client,
+    buffer: &mut [u8],
+) -> Result<Outcome, EngineError> {
+    let outcome = client.attend(buffer);
+    if outcome == Some(Outcome::Detached) {
+        events::tell(dirs, record, "detach", &[]);
+    }
+    outcome.ok_or_else(|| EngineError::MonitorGone(record.name.clone()))
+}
+
 /// How a monitor is launched.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Launch {
     /// What the container writes comes over the socket that is returned, and its input ends with it.
     pub(crate) starter: bool,
@@ -164,8 +187,7 @@ pub(crate) fn launch(
 ) -> Result<OwnedFd, NotLaunched> {
     let name = || record.name.clone();
     let (client, end) = session::pair().at("socketpair", "monitor").map_err(NotLaunched::Before)?;
-    let monitor = Monitor::new(dirs, record, &drawn, hold, how.starter).map_err(NotLaunched::Before)?;
-    let monitor = if how.made_now { monitor.made_now(record) } else { monitor };
+    let monitor = Monitor::new(dirs, record, drawn.shares_pids, hold, how).map_err(NotLaunched::Before)?;
     let (mut client, mut end) = (Some(client), Some(end));
     let child = corten_sys::clone::fork(|| {
         // The monitor would never see the client go while it had the client's end itself.
@@ -230,9 +252,9 @@ fn reserve_name(dirs: &Dirs, config: &Config, id: &str) -> Result<String, Engine
     Err(EngineError::refused("an automatic name", "a thousand tries found none that is free"))
 }
 
-/// Makes a container that is not started yet: its directories, its record, its volumes. What was planned for
-/// it comes along.
-fn make(dirs: &Dirs, mut config: Config, id: &str, name: &str) -> Result<(Record, Drawn), EngineError> {
+/// Makes what a container that is not started yet has: its directories, its record, its volumes. What was
+/// planned for it comes along.
+fn fill(dirs: &Dirs, mut config: Config, id: &str, name: &str) -> Result<(Record, Drawn), EngineError> {
     let (container_dir, run_dir) = (dirs.container(id), dirs.live(id));
     make_private(&container_dir)?;
     for dir in ["upper", "work"] {

@@ -3,24 +3,24 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use corten_cgroup::{Cgroup, CgroupPath, Layout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::client::{Attached, Client};
-use crate::config::{Config, Restart};
+use crate::config::Config;
 use crate::container::{self, Container};
 use crate::detach_keys::DetachKeys;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
+use crate::events;
 use crate::hold::Hold;
 use crate::monitor::{self, PAUSED, STOPPED};
 use crate::prepare;
-use crate::record::{self, Status};
-use crate::run::{Launch, NotLaunched, Outcome, launch};
+use crate::record::Status;
+use crate::run::{Launch, NotLaunched, Outcome, attend, launch};
 use crate::session::{self, ATTACH, EXITED, STARTED, STOPPING};
 use crate::volume;
 
@@ -59,8 +59,7 @@ pub fn start(dirs: &Dirs, name: &str, attach: Option<&AttachOptions>) -> Result<
     let found = container::find(dirs, name)?;
     let id = found.record.id.clone();
     if found.state.paused {
-        let why = "cannot start a paused container, try unpause instead";
-        return Err(EngineError::refused(format!("the start of {name}"), why));
+        return Err(EngineError::Paused("cannot start a paused container, try unpause instead".to_owned()));
     }
     if found.state.status == Status::Running {
         return match attach {
@@ -106,7 +105,24 @@ pub fn start(dirs: &Dirs, name: &str, attach: Option<&AttachOptions>) -> Result<
     })?;
     let Some(options) = attach else { return Ok(Outcome::Started(id)) };
     let client = client(&record.config, socket, options);
-    client.attend(&mut buffer).ok_or(EngineError::MonitorGone(record.name))
+    attend(dirs, &record, &client, &mut buffer)
+}
+
+/// Stops a container and starts it again; one that does not run is started.
+///
+/// # Errors
+/// As [`stop`] and [`start`].
+pub fn restart(
+    dirs: &mut Dirs,
+    name: &str,
+    signal: Option<i32>,
+    timeout_s: Option<i32>,
+) -> Result<Outcome, EngineError> {
+    stop(dirs, name, signal, timeout_s)?;
+    dirs.enter()?;
+    let outcome = start(dirs, name, None)?;
+    events::tell(dirs, &container::find(dirs, name)?.record, "restart", &[]);
+    Ok(outcome)
 }
 
 fn client(config: &Config, socket: OwnedFd, options: &AttachOptions) -> Client {
@@ -128,7 +144,8 @@ pub fn attach(dirs: &Dirs, name: &str, options: &AttachOptions) -> Result<Outcom
     let Container { record, state } = container::find(dirs, name)?;
     let refuse = |why: &str| Err(EngineError::State(why.to_owned()));
     if state.paused {
-        return refuse("You cannot attach to a paused container, unpause it first");
+        let why = "You cannot attach to a paused container, unpause it first";
+        return Err(EngineError::Paused(why.to_owned()));
     }
     match state.status {
         Status::Running => {}
@@ -142,7 +159,8 @@ pub fn attach(dirs: &Dirs, name: &str, options: &AttachOptions) -> Result<Outcom
     let socket = connect(dirs, &record.id)?;
     session::try_tell(socket.as_fd(), ATTACH, &[]).at("send", "monitor")?;
     let mut buffer = vec![0; session::CHUNK];
-    client(&record.config, socket, options).attend(&mut buffer).ok_or(EngineError::MonitorGone(record.name))
+    events::tell(dirs, &record, "attach", &[]);
+    attend(dirs, &record, &client(&record.config, socket, options), &mut buffer)
 }
 
 /// A connection to the container's monitor.
@@ -158,13 +176,6 @@ fn connect(dirs: &Dirs, id: &str) -> Result<OwnedFd, EngineError> {
     Ok(socket)
 }
 
-/// The first process of a container that runs, held by a descriptor; `None` if it has ended.
-pub(crate) fn process(container: &Container) -> Option<OwnedFd> {
-    let pidfd = pidfd_open(Pid::from_raw(container.state.pid)?, PidfdFlags::empty()).ok()?;
-    // The number may have been given away between the check and the open: only now is it held.
-    (record::start_of(container.state.pid) == Some(container.state.pid_start)).then_some(pidfd)
-}
-
 /// Sends a signal to a container's program. SIGKILL ends everything in it.
 ///
 /// # Errors
@@ -177,12 +188,13 @@ pub fn signal(dirs: &Dirs, name: &str, number: i32) -> Result<(), EngineError> {
             found.record.id
         ))
     };
-    let pidfd = process(&found).filter(|_| found.state.is_alive()).ok_or_else(not_running)?;
+    let pidfd = container::process(&found.state).ok_or_else(not_running)?;
+    let signal = Signal::from_named_raw(number)
+        .ok_or_else(|| EngineError::refused(format!("signal {number}"), "it is one of a C library's own"))?;
     if number == Signal::KILL.as_raw() {
         mark_stopped(dirs, &found);
     }
-    let signal = Signal::from_named_raw(number)
-        .ok_or_else(|| EngineError::refused(format!("signal {number}"), "it is one of a C library's own"))?;
+    tell_of_kill(dirs, &found, number);
     match pidfd_send_signal(&pidfd, signal) {
         Err(Errno::SRCH) => Err(not_running()),
         other => other.at("pidfd_send_signal", name),
@@ -191,10 +203,16 @@ pub fn signal(dirs: &Dirs, name: &str, number: i32) -> Result<(), EngineError> {
 
 /// Says that the user wants it to end, so that its policy does not start it again.
 fn mark_stopped(dirs: &Dirs, container: &Container) {
-    if container.record.config.restart.unwrap_or_default() != Restart::No {
+    // One that is removed by itself has no policy; another may be given one before it ends.
+    if !container.record.config.auto_remove {
         // If it cannot be made the policy goes on, as if nobody had stopped it.
         let _not_made = std::fs::write(dirs.live(&container.record.id).join(STOPPED), "");
     }
+}
+
+/// Before it is sent, so that it comes before the end that it makes.
+fn tell_of_kill(dirs: &Dirs, container: &Container, signal: i32) {
+    events::tell(dirs, &container.record, "kill", &[("signal", &signal.to_string())]);
 }
 
 /// Stops a container: its stop signal, and SIGKILL if it has not ended in time (negative: never). One that does
@@ -204,11 +222,24 @@ fn mark_stopped(dirs: &Dirs, container: &Container) {
 /// What a call says.
 pub fn stop(dirs: &Dirs, name: &str, signal: Option<i32>, timeout_s: Option<i32>) -> Result<(), EngineError> {
     let found = container::find(dirs, name)?;
+    if end(dirs, &found, signal, timeout_s)? {
+        events::tell(dirs, &found.record, "stop", &[]);
+    }
+    Ok(())
+}
+
+/// As [`stop`], without telling of more than the signals; whether there was anything to stop.
+pub(crate) fn end(
+    dirs: &Dirs,
+    found: &Container,
+    signal: Option<i32>,
+    timeout_s: Option<i32>,
+) -> Result<bool, EngineError> {
     let config = &found.record.config;
-    mark_stopped(dirs, &found);
+    mark_stopped(dirs, found);
     if !found.state.is_alive() {
         if !matches!(found.state.status, Status::Running | Status::Restarting) {
-            return Ok(());
+            return Ok(false);
         }
         // It rests between two starts, or has just ended: its monitor knows now not to start it again.
         if let Ok(socket) = connect(dirs, &found.record.id)
@@ -217,32 +248,34 @@ pub fn stop(dirs: &Dirs, name: &str, signal: Option<i32>, timeout_s: Option<i32>
             let mut buffer = [0; 16];
             while let Some((kind, _)) = session::hear(socket.as_fd(), &mut buffer) {
                 if kind == STARTED {
-                    return stop(dirs, &found.record.id, signal, timeout_s);
+                    return end(dirs, &container::find(dirs, &found.record.id)?, signal, timeout_s);
                 }
             }
         }
-        return ended(dirs, &found.record.id);
+        return ended(dirs, &found.record.id).map(|()| true);
     }
     let own = config.stop_signal.as_deref().and_then(corten_sys::signal::parse);
     let number = signal.or(own).unwrap_or(corten_sys::signal::SIGTERM);
     let timeout_s = timeout_s.or(config.stop_timeout_s).unwrap_or(STOP_TIMEOUT_S);
-    if let Some(pidfd) = process(&found) {
+    if let Some(pidfd) = container::process(&found.state) {
         let signal = Signal::from_named_raw(number).unwrap_or(Signal::TERM);
+        tell_of_kill(dirs, found, signal.as_raw());
         let _gone = pidfd_send_signal(&pidfd, signal);
         // It can end only if it runs; but of SIGKILL it may have ended on v2, and its cgroup be gone.
         if found.state.paused
-            && let Err(error) = thaw(dirs, &found)
-            && !wait_for(&pidfd, Some(Duration::ZERO))?
+            && let Err(error) = thaw(dirs, found)
+            && !container::has_ended(&pidfd)?
         {
             return Err(error);
         }
         let timeout = u64::try_from(timeout_s).ok().map(Duration::from_secs);
         if !wait_for(&pidfd, timeout)? {
+            tell_of_kill(dirs, found, Signal::KILL.as_raw());
             let _gone = pidfd_send_signal(&pidfd, Signal::KILL);
             wait_for(&pidfd, None)?;
         }
     }
-    ended(dirs, &found.record.id)
+    ended(dirs, &found.record.id).map(|()| true)
 }
 
 /// Waits until the process has ended; whether it did in time.
@@ -288,15 +321,16 @@ fn ended(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
 pub fn pause(dirs: &Dirs, name: &str) -> Result<(), EngineError> {
     let found = container::find(dirs, name)?;
     if !found.state.is_alive() {
-        return Err(EngineError::State(format!("Container {} is not running", found.record.id)));
+        return Err(EngineError::NotRunning(found.record.id));
     }
     if found.state.paused {
-        return Err(EngineError::State(format!("Container {} is already paused", found.record.id)));
+        return Err(EngineError::Paused(format!("Container {} is already paused", found.record.id)));
     }
-    let cgroup = cgroup(&found)?;
+    let cgroup = container::needed_cgroup(&found.record, "a pause")?;
     let mark = dirs.live(&found.record.id).join(PAUSED);
     std::fs::write(&mark, "").at("open", &mark)?;
     cgroup.freeze().inspect_err(|_| drop(std::fs::remove_file(&mark)))?;
+    events::tell(dirs, &found.record, "pause", &[]);
     Ok(())
 }
 
@@ -313,19 +347,10 @@ pub fn unpause(dirs: &Dirs, name: &str) -> Result<(), EngineError> {
 }
 
 fn thaw(dirs: &Dirs, container: &Container) -> Result<(), EngineError> {
-    cgroup(container)?.thaw()?;
-    crate::collect::remove_file(&dirs.live(&container.record.id).join(PAUSED))
-}
-
-pub(crate) fn cgroup(container: &Container) -> Result<Cgroup, EngineError> {
-    let Some(path) = container.record.cgroup.as_deref() else {
-        return Err(EngineError::refused(
-            "this of a container without a cgroup",
-            "an ordinary user has one where cgroup v2 is delegated",
-        ));
-    };
-    let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-    Ok(Cgroup::open(&Layout::detect()?, &path)?)
+    container::needed_cgroup(&container.record, "the end of a pause")?.thaw()?;
+    crate::collect::remove_file(&dirs.live(&container.record.id).join(PAUSED))?;
+    events::tell(dirs, &container.record, "unpause", &[]);
+    Ok(())
 }
 
 /// Waits until a container ends; its exit code. Of one that has ended it is known already.

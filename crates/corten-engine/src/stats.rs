@@ -1,10 +1,8 @@
 //! `stats`: what a container uses now, from its cgroup and its network namespace.
 
-use corten_cgroup::{Cgroup, CgroupPath, Layout};
 use rustix::io::Errno;
 
-use crate::config::CgroupManager;
-use crate::container::Container;
+use crate::container::{self, Container};
 use crate::error::EngineError;
 use crate::record;
 
@@ -34,7 +32,7 @@ pub fn usage(container: &Container) -> Result<Option<Usage>, EngineError> {
         return Ok(None);
     }
     let mut usage = Usage { network_bytes: network(container.state.pid), ..Usage::default() };
-    let Some(cgroup) = cgroup(container)? else { return Ok(Some(usage)) };
+    let Some(cgroup) = container::cgroup(&container.record)? else { return Ok(Some(usage)) };
     let stats = match cgroup.stats() {
         Ok(stats) => stats,
         // It ended while it was looked at.
@@ -57,22 +55,6 @@ pub fn usage(container: &Container) -> Result<Option<Usage>, EngineError> {
             .fold((0, 0), |(read, written), device| (read + device.read_bytes, written + device.write_bytes))
     });
     Ok(Some(usage))
-}
-
-/// The cgroup of a container; `None` if it has none of its own, or none any more.
-pub(crate) fn cgroup(container: &Container) -> Result<Option<Cgroup>, EngineError> {
-    let Some(path) = container.record.cgroup.as_deref() else { return Ok(None) };
-    let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-    match Cgroup::open(&Layout::detect()?, &path) {
-        Ok(mut cgroup) => {
-            if let CgroupManager::Systemd(systemd) = &container.record.config.cgroup_manager {
-                cgroup = cgroup.of_scope(systemd.scope_at(&path)?);
-            }
-            Ok(Some(cgroup))
-        }
-        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn memory_of_the_machine() -> u64 {

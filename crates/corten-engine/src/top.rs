@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::container::{self, Container};
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
-use crate::{record, stats};
+use crate::record;
 
 /// A table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,15 +33,17 @@ pub fn top(dirs: &Dirs, name: &str, options: &[String]) -> Result<Top, EngineErr
         return Err(EngineError::NotRunning(container.record.id));
     }
     let pids = processes(&container)?;
-    match options {
-        [] => Ok(own(&pids)),
-        options => ps(&pids, options),
-    }
+    let top = match options {
+        [] => own(&pids),
+        options => ps(&pids, options)?,
+    };
+    crate::events::tell(dirs, &container.record, "top", &[]);
+    Ok(top)
 }
 
 /// Those in its cgroup; without one, those in its pid namespace.
 fn processes(container: &Container) -> Result<BTreeSet<i32>, EngineError> {
-    if let Some(cgroup) = stats::cgroup(container)? {
+    if let Some(cgroup) = container::cgroup(&container.record)? {
         return Ok(cgroup.procs()?.into_iter().collect());
     }
     let namespace = |pid: i32| fs::metadata(format!("/proc/{pid}/ns/pid")).ok().map(|meta| meta.ino());

@@ -1,9 +1,9 @@
 //! `update`: other limits, another restart policy. A container that runs gets the limits at once.
 
-use corten_cgroup::{Cgroup, CgroupPath, Layout};
+use corten_cgroup::Layout;
 
 use crate::config::resources::ResourcesError;
-use crate::config::{CgroupManager, Resources, Restart};
+use crate::config::{Resources, Restart};
 use crate::container;
 use crate::dirs::Dirs;
 use crate::edit::Edit;
@@ -49,21 +49,14 @@ pub fn update(dirs: &Dirs, name: &str, update: &Update) -> Result<(), EngineErro
     if let Some(restart) = update.restart {
         record.config.restart = Some(restart);
     }
-    edit.write(&record)
+    edit.write(&record)?;
+    crate::events::tell(dirs, &record, "update", &[]);
+    Ok(())
 }
 
 fn apply(record: &Record, change: &Resources) -> Result<(), EngineError> {
-    let Some(path) = record.cgroup.as_deref() else {
-        let why = "it has no cgroup: none was delegated to you when it started";
-        return Err(EngineError::refused(format!("a new limit of container {}", record.name), why));
-    };
-    let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-    let layout = Layout::detect()?;
-    let mut cgroup = Cgroup::open(&layout, &path)?;
-    if let CgroupManager::Systemd(systemd) = &record.config.cgroup_manager {
-        cgroup = cgroup.of_scope(systemd.scope_at(&path)?);
-    }
-    Ok(cgroup.set(&layout, &crate::resolve::limits(change)?)?)
+    let mut cgroup = container::needed_cgroup(record, "a new limit")?;
+    Ok(cgroup.set(&Layout::detect()?, &crate::resolve::limits(change)?)?)
 }
 
 /// What it has afterwards, and what is to be set.

@@ -33,6 +33,7 @@ use crate::config::{Config, MountSource};
 use crate::container;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
+use crate::events;
 use crate::record;
 
 /// The version of volume.json.
@@ -308,6 +309,7 @@ fn ensure(
     match rustix::fs::renameat_with(CWD, &new, CWD, &place, RenameFlags::NOREPLACE) {
         Ok(()) => {
             sync(&dirs.volumes())?;
+            events::emit(dirs, &events::Actor::volume(name), "create", &[]);
             Ok(volume)
         }
         Err(Errno::EXIST) => {
@@ -336,6 +338,7 @@ fn remove_unused(dirs: &Dirs, name: &str, except: Option<&str>) -> Result<(), En
     }
     sync(&dirs.volumes())?;
     drop(lock);
+    events::emit(dirs, &events::Actor::volume(name), "destroy", &[]);
     remove_tree(&old)
 }
 

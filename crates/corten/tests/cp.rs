@@ -344,3 +344,43 @@ fn an_export_is_the_root_without_mounts() {
         name != "no.tar" && !name.to_string_lossy().starts_with(".tmp-")
     }));
 }
+
+/// Whoever wants the files of a container that does not run waits for who is at work with it, until that is
+/// done or has started it.
+#[test]
+fn a_copy_waits_for_who_is_at_work() {
+    let host = need_host!();
+    let id = ok(&host.corten(&["create", "--name", "c1", "busybox", "sleep", "1000"])).trim().to_owned();
+    let live = host.path("run").join(&id);
+    std::fs::create_dir(&live).unwrap();
+    let held = std::fs::File::open(&live).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let copy = || host.command(&["cp", "c1:/etc/passwd", "-"]).stdout(Stdio::piped()).spawn().unwrap();
+    let child = copy();
+    let inode = format!(":{} ", held.metadata().unwrap().ino());
+    let waits = || {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|line| line.contains("->") && line.contains(&inode))
+    };
+    while !waits() {
+        std::thread::yield_now();
+    }
+    // What it shows is no end of its work.
+    std::fs::write(live.join("state.new"), "").unwrap();
+    std::fs::rename(live.join("state.new"), live.join("other")).unwrap();
+    while !waits() {
+        std::thread::yield_now();
+    }
+    drop(held);
+    assert!(ok(&child.wait_with_output().unwrap()).contains("root:x:0:0"));
+    assert!(!live.exists());
+    // Started meanwhile, it is seen as it runs: nobody waits for its end.
+    let mut start = host.command(&["start", "c1"]).spawn().unwrap();
+    let copies: Vec<_> = (0..8).map(|_| copy()).collect();
+    assert!(start.wait().unwrap().success());
+    for child in copies {
+        assert!(ok(&child.wait_with_output().unwrap()).contains("root:x:0:0"));
+    }
+    ok(&host.corten(&["rm", "-f", "c1"]));
+    host.assert_clean(&[id]);
+}

@@ -5,6 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use common::pty::Terminal;
 use common::{Host, text};
 
 fn past(host: &Host, args: &[&str]) -> Vec<String> {
@@ -20,7 +21,7 @@ fn the_life_of_containers_images_and_volumes_is_told() {
     let host = need_host!();
     assert_eq!(past(&host, &[]), ["image import"]);
     assert_eq!(host.sh(&["--name", "short", "-l", "tier=a"], "exit 3").0, 3);
-    let life = ["container create", "container start", "container die", "container destroy"];
+    let life = ["create", "attach", "start", "die", "destroy"].map(|action| format!("container {action}"));
     assert_eq!(past(&host, &["-f", "container=short"]), life);
     assert_eq!(past(&host, &["-f", "label=tier=a", "-f", "event=die"]), ["container die"]);
     let mut args = vec!["events", "--since", "1h", "--until", "0s"];
@@ -33,18 +34,25 @@ fn the_life_of_containers_images_and_volumes_is_told() {
     assert_eq!(text(&host.corten(&args).stdout), "3 short busybox\n");
     assert!(host.corten(&["run", "-d", "--name", "long", "busybox", "sleep", "1000"]).status.success());
     assert!(host.corten(&["rm", "-f", "long"]).status.success());
-    let mut told = past(&host, &["-f", "container=long"]);
-    // The kill is told by who kills, the end by who sees it: they do it at once.
-    told[2..4].sort();
-    let life = ["create", "start", "die", "kill", "destroy"].map(|action| format!("container {action}"));
-    assert_eq!(told, life);
+    let life = ["create", "start", "kill", "die", "destroy"].map(|action| format!("container {action}"));
+    assert_eq!(past(&host, &["-f", "container=long"]), life);
     host.corten(&["volume", "create", "data"]);
     host.corten(&["volume", "rm", "data"]);
     assert_eq!(past(&host, &["-f", "volume=data"]), ["volume create", "volume destroy"]);
     assert_eq!(host.corten(&["run", "--rm", "--name", "bad", "busybox", "/nope"]).status.code(), Some(127));
     assert_eq!(past(&host, &["-f", "container=bad"]), ["container create", "container destroy"]);
+    let id = text(&host.corten(&["images", "-q", "--no-trunc", "busybox"]).stdout).trim().to_owned();
+    host.corten(&["tag", "busybox", "other:2"]);
+    host.corten(&["rmi", "other:2"]);
     host.corten(&["rmi", "busybox"]);
-    assert_eq!(past(&host, &["-f", "type=image"]), ["image import", "image untag", "image delete"]);
+    let told = ["import", "tag", "untag", "untag", "delete"].map(|action| format!("image {action}"));
+    assert_eq!(past(&host, &["-f", "type=image"]), told);
+    let actors =
+        ["events", "--since", "1h", "--until", "0s", "-f", "type=image", "--format", "{{.Actor.ID}}"];
+    assert!(text(&host.corten(&actors).stdout).lines().all(|line| line == id), "{id}");
+    let mut args = actors.to_vec();
+    args.splice(7.., ["--format", "{{.Actor.Attributes.name}}", "-f", "event=tag"]);
+    assert_eq!(text(&host.corten(&args).stdout), "other:2\n");
 }
 
 #[test]
@@ -85,7 +93,7 @@ fn a_follower_is_told_at_once() {
             break;
         }
     }
-    assert_eq!(seen, ["create", "start", "die", "destroy"]);
+    assert_eq!(seen, ["create", "attach", "start", "die", "destroy"]);
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -109,4 +117,221 @@ fn an_end_that_nobody_saw_is_told_by_who_finds_it() {
     host.corten(&["ps"]);
     let told = past(&host, &["-f", &format!("container={id}")]);
     assert_eq!(told, ["container create", "container start", "container die"]);
+}
+
+/// Each event of a container as `ACTION NAME=VALUE …`, its usual attributes and what no test can know left out.
+fn story(host: &Host, name: &str) -> Vec<String> {
+    let args = ["events", "--since", "1h", "--until", "0s", "--format", "json", "-f"];
+    let output = host.corten(&[&args[..], &[&format!("container={name}")]].concat());
+    let line = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let attributes = event["Actor"]["Attributes"].as_object().unwrap();
+        let usual = ["image", "name", "execID", "execDuration", "imageID"];
+        let more = attributes.iter().filter(|(name, _)| !usual.contains(&name.as_str()));
+        let more: String = more.map(|(name, value)| format!(" {name}={}", value.as_str().unwrap())).collect();
+        event["Action"].as_str().unwrap().to_owned() + &more
+    };
+    text(&output.stdout).lines().map(line).collect()
+}
+
+#[track_caller]
+fn ok(host: &Host, args: &[&str]) -> String {
+    let output = host.corten(args);
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Waits until its script has come so far.
+fn is_up(host: &Host, name: &str) {
+    while !host.corten(&["exec", name, "rm", "/up"]).status.success() {}
+}
+
+#[test]
+fn what_is_done_to_a_container_is_told_once_and_in_order() {
+    let host = need_host!();
+    let script = "trap 'exit 7' TERM; trap : HUP; echo up > /up; while :; do sleep 0.05; done";
+    let id = ok(&host, &["create", "--name", "box", "busybox", "sh", "-c", script]);
+    let mut known = 0;
+    let mut told = |wanted: &[&str]| {
+        // Waiting for it to be up is an exec too, or many.
+        let story = story(&host, id.trim());
+        let told: Vec<&str> =
+            story.iter().map(String::as_str).filter(|line| !line.contains("exec_")).collect();
+        assert_eq!(told[known..], *wanted);
+        known = told.len();
+    };
+    ok(&host, &["start", "box"]);
+    ok(&host, &["start", "box"]);
+    is_up(&host, "box");
+    told(&["create", "start"]);
+    ok(&host, &["kill", "-s", "HUP", "box"]);
+    ok(&host, &["pause", "box"]);
+    ok(&host, &["unpause", "box"]);
+    told(&["kill signal=1", "pause", "unpause"]);
+    let (file, tar) = (host.path("passwd"), host.path("root.tar"));
+    let (file, tar) = (file.to_str().unwrap(), tar.to_str().unwrap());
+    ok(&host, &["top", "box"]);
+    ok(&host, &["cp", "box:/etc/passwd", file]);
+    ok(&host, &["cp", file, "box:/tmp/passwd"]);
+    ok(&host, &["export", "-o", tar, "box"]);
+    ok(&host, &["commit", "-m", "why", "box", "made:1"]);
+    told(&["top", "archive-path", "extract-to-dir", "export", "commit comment=why imageRef=made:1"]);
+    assert_eq!(past(&host, &["-f", "image=made:1"]), ["image tag"]);
+    ok(&host, &["rename", "box", "tin"]);
+    ok(&host, &["update", "--pids-limit", "100", "tin"]);
+    ok(&host, &["stop", "tin"]);
+    ok(&host, &["stop", "tin"]);
+    told(&["rename oldName=/box", "update", "kill signal=15", "die exitCode=7", "stop"]);
+    let renamed = past(&host, &["-f", "container=tin", "-f", "event=die"]);
+    assert_eq!(renamed, ["container die"], "its monitor knows its name");
+    ok(&host, &["restart", "tin"]);
+    is_up(&host, "tin");
+    ok(&host, &["restart", "-t", "0", "-s", "HUP", "tin"]);
+    let ended = ["kill signal=1", "kill signal=9", "die exitCode=137", "stop", "start", "restart"];
+    told(&[&["start", "restart"][..], &ended].concat());
+    is_up(&host, "tin");
+    ok(&host, &["pause", "tin"]);
+    ok(&host, &["stop", "tin"]);
+    told(&["pause", "kill signal=15", "unpause", "die exitCode=7", "stop"]);
+    for args in [&["pause", "tin"][..], &["kill", "tin"], &["top", "tin"], &["rename", "tin", "tin"]] {
+        assert!(!host.corten(args).status.success());
+    }
+    ok(&host, &["rm", "tin"]);
+    told(&["destroy"]);
+}
+
+fn until_told(host: &Host, what: &str) {
+    while !story(host, "box").iter().any(|line| line == what) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn who_comes_and_goes_is_told() {
+    let host = need_host!();
+    let mut terminal = Terminal::new(24, 80);
+    let script = "stty raw -echo; echo up; exec sleep 1000";
+    terminal.run(&host.command(&["run", "-it", "--name", "box", "busybox", "sh", "-c", script]));
+    terminal.expect("up\n");
+    until_told(&host, "resize height=24 width=80");
+    terminal.type_in("\u{10}\u{11}");
+    assert_eq!(terminal.wait().code(), Some(0));
+    let (come, size) = (["create", "attach", "start"], "resize height=24 width=80");
+    assert_eq!(story(&host, "box"), [&come[..], &[size, "detach"]].concat());
+    let mut terminal = Terminal::new(40, 100);
+    terminal.run(&host.command(&["attach", "box"]));
+    // Its client has made the terminal raw before it tells the size.
+    until_told(&host, "resize height=40 width=100");
+    terminal.type_in("\u{10}\u{11}");
+    assert_eq!(terminal.wait().code(), Some(0));
+    assert_eq!(story(&host, "box")[5..], ["attach", "resize height=40 width=100", "detach"]);
+    let mut terminal = Terminal::new(24, 80);
+    terminal.run(&host.command(&["exec", "-it", "box", "sh", "-c", script]));
+    terminal.expect("up\n");
+    terminal.type_in("\u{10}\u{11}");
+    assert_eq!(terminal.wait().code(), Some(0));
+    let command = format!("sh -c {script}");
+    let told = ["exec_create: ", "exec_start: "].map(|action| action.to_owned() + &command);
+    assert_eq!(story(&host, "box")[8..], [&told[..], &["exec_detach".to_owned()]].concat());
+    // A signal that the client passes on.
+    let mut client = host.command(&["attach", "--no-stdin", "box"]);
+    let mut client = client.stdout(Stdio::null()).spawn().unwrap();
+    while story(&host, "box").len() < 12 {
+        std::thread::yield_now();
+    }
+    let pid = rustix::process::Pid::from_child(&client);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(client.wait().unwrap().code(), Some(143));
+    let told = story(&host, "box");
+    let at = told.iter().position(|line| line == "kill signal=15").unwrap();
+    // Whoever attends the exec sees its end at the same time as the monitor its container's.
+    let rest = told[at + 1..].iter().map(String::as_str);
+    let rest: Vec<&str> = rest.filter(|line| !line.starts_with("exec_die")).collect();
+    assert_eq!((told[11].as_str(), rest), ("attach", vec!["die exitCode=143"]));
+}
+
+#[test]
+fn an_exec_is_told_from_its_making_to_its_end() {
+    let host = need_host!();
+    ok(&host, &["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    assert_eq!(host.corten(&["exec", "box", "sh", "-c", "exit 3"]).status.code(), Some(3));
+    assert_eq!(host.corten(&["exec", "box", "/nope"]).status.code(), Some(127));
+    let told = story(&host, "box");
+    let exec = ["exec_create: sh -c exit 3", "exec_start: sh -c exit 3", "exec_die exitCode=3"];
+    assert_eq!(told[2..], [&exec[..], &["exec_create: /nope "]].concat());
+    let mut args = vec!["events", "--since", "1h", "--until", "0s", "-f", "container=box"];
+    args.extend(["-f", "event=exec_create", "-f", "event=exec_die", "--format"]);
+    args.push("{{.Actor.Attributes.execID}}");
+    let ids = text(&host.corten(&args).stdout);
+    let ids: Vec<&str> = ids.lines().collect();
+    assert!(ids.len() == 3 && ids[0].len() == 64 && ids[0] == ids[1] && ids[1] != ids[2], "{ids:?}");
+    ok(&host, &["rm", "-f", "box"]);
+}
+
+#[test]
+fn volumes_are_told_of_with_their_containers() {
+    let host = need_host!();
+    let flags = ["run", "--rm", "--name", "box", "-v", "data:/data:ro", "-v", "/scratch"];
+    ok(&host, &[&flags[..], &["busybox", "true"]].concat());
+    let all = past(&host, &[]);
+    let wanted = [
+        "image import",
+        "volume create",
+        "volume create",
+        "container create",
+        "container attach",
+        "volume mount",
+        "volume mount",
+        "container start",
+        "container die",
+        "volume unmount",
+        "volume unmount",
+        "volume destroy",
+        "container destroy",
+    ];
+    assert_eq!(all, wanted);
+    let args = ["events", "--since", "1h", "--until", "0s", "-f", "volume=data", "--format"];
+    let format = "{{.Action}} {{json .Actor.Attributes}}";
+    let told = text(&host.corten(&[&args[..], &[format]].concat()).stdout);
+    let id = told.split("\"container\":\"").nth(1).unwrap()[..64].to_owned();
+    let with = format!("\"container\":\"{id}\"");
+    let wanted = format!(
+        "create {{\"driver\":\"local\"}}\nmount {{{with},\"destination\":\"/data\",\"driver\":\"local\",\
+         \"propagation\":\"\",\"read/write\":\"false\"}}\nunmount {{{with},\"driver\":\"local\"}}\n"
+    );
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn a_kill_for_memory_that_nobody_saw_is_told_too() {
+    let host = need_host!();
+    let script = "while ! [ -e /flag/go ]; do sleep 0.02; done; x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done";
+    let flag = format!("{}:/flag", host.dir.path().display());
+    ok(&host, &["run", "-d", "--name", "box", "-m", "16m", "-v", &flag, "busybox", "sh", "-c", script]);
+    let id = ok(&host, &["inspect", "-f", "{{.Id}}", "box"]).trim().to_owned();
+    let pid: i32 = ok(&host, &["inspect", "-f", "{{.State.Pid}}", "box"]).trim().parse().unwrap();
+    let init = hold(pid);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+    let monitor = hold(monitor.parse().unwrap());
+    rustix::process::pidfd_send_signal(&monitor, rustix::process::Signal::KILL).unwrap();
+    ended(&monitor);
+    std::fs::write(host.path("go"), "").unwrap();
+    ended(&init);
+    ok(&host, &["ps"]);
+    let wanted = ["create", "start", "oom", "die exitCode=137"];
+    assert_eq!(story(&host, &id), wanted);
+    assert_eq!(ok(&host, &["inspect", "-f", "{{.State.OOMKilled}}", "box"]), "true\n");
+    ok(&host, &["rm", "box"]);
+    host.assert_clean(&[id]);
+}
+
+fn hold(pid: i32) -> rustix::fd::OwnedFd {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
+}
+
+fn ended(pidfd: &rustix::fd::OwnedFd) {
+    let mut fds = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
+    rustix::event::poll(&mut fds, None).unwrap();
 }

@@ -533,7 +533,7 @@ fn cve_2016_9962_nobody_in_the_container_gets_at_it_before_its_program() {
     let script = "while :; do for p in /proc/[0-9]*; do [ $p = /proc/1 ] && continue; \
                   read c < $p/comm; [ \"$c\" = corten ] || continue; echo $p >> /tmp/seen; \
                   for l in exe fd/3 fd/5 fd/9; do t=$(readlink $p/$l) || continue; \
-                  read c < $p/comm; [ \"$c\" = corten ] || continue; \
+                  read c < $p/comm && [ \"$c\" = corten ] || continue; \
                   case $t in */busybox|/dev/null) ;; *) echo $l $t >> /tmp/got;; esac; done; \
                   t=$(ls $p/fd) && read c < $p/comm && [ \"$c\" = corten ] || continue; \
                   case $(echo $t) in '0 1 2') ;; *) echo numbers $t >> /tmp/got;; esac; done; \
@@ -591,6 +591,53 @@ fn nested_cgroups_of_the_container_are_no_obstacle() {
                     echo +pids > cgroup.subtree_control",
     );
     assert_eq!(sh(&host, &[], "web", "cat /proc/self/cgroup"), "0::/inner\n");
+}
+
+/// What attends a container or an exec outlives its command by far: the directory and the files of that
+/// command must not be held by it.
+#[test]
+fn who_attends_holds_nothing_of_the_command_that_started_it() {
+    let host = need_host!();
+    let file = host.path("file");
+    // The state is found from there all the same, wherever it is said to be from here.
+    let detached = |args: &[&str]| {
+        let output = std::process::Command::new("sh")
+            .current_dir(host.dir.path())
+            .args(["-c", "exec 9> file; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_corten")])
+            .args(["--root", "root", "--run-root", "./run"])
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    };
+    detached(&["run", "-d", "--restart", "always", "--name", "web", "busybox", "sleep", "4711"]);
+    detached(&["exec", "-d", "web", "sleep", "4712"]);
+    // UID PID PPID …, as the host counts.
+    let parent_of = |command: &str| -> String {
+        let top = text(&host.corten(&["top", "web"]).stdout);
+        let line = top.lines().find(|line| line.trim_end().ends_with(command)).expect(&top);
+        line.split_whitespace().nth(2).unwrap().to_owned()
+    };
+    let init = parent_of("sleep 4711");
+    let status = std::fs::read_to_string(format!("/proc/{init}/status")).unwrap();
+    let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned();
+    for pid in [monitor, parent_of("sleep 4712")] {
+        let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
+        assert_eq!(cwd, std::path::Path::new("/"));
+        for fd in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+            let to = std::fs::read_link(fd.unwrap().path()).unwrap();
+            assert!(to != file, "{pid} holds {}", to.display());
+        }
+    }
+    // The next start is the monitor's own.
+    host.corten(&["kill", "-s", "TERM", "web"]);
+    let again = || text(&host.corten(&["inspect", "-f", "{{.RestartCount}}", "web"]).stdout);
+    while again() == "0\n" {
+        std::thread::yield_now();
+    }
+    let error = text(&host.corten(&["inspect", "-f", "{{.State.Error}}", "web"]).stdout);
+    assert_eq!(error, "\n");
+    assert!(host.corten(&["rm", "-f", "web"]).status.success());
 }
 
 #[test]

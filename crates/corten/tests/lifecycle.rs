@@ -319,6 +319,29 @@ fn policies_start_again_and_a_stop_ends_that() {
 }
 
 #[test]
+fn a_restart_that_fails_leaves_nothing_but_the_record() {
+    let host = need_host!();
+    let source = host.path("source");
+    std::fs::create_dir(&source).unwrap();
+    let mount = format!("type=bind,src={},dst=/source", source.display());
+    let flags = ["run", "-d", "--name", "box", "--restart", "always", "--mount", &mount];
+    host.ok(&[&flags[..], &["busybox", "sleep", "1000"]].concat());
+    let leases = || std::fs::read_dir(host.path("run/ids")).unwrap().count();
+    assert_eq!(leases(), 1);
+    // It runs on with what it has; the next start does not find it.
+    std::fs::remove_dir(&source).unwrap();
+    kill(host.inspect("box", ".State.Pid").parse().unwrap());
+    until("it gave up", || host.inspect("box", ".State.Status") == "exited");
+    let error = host.inspect("box", ".State.Error");
+    assert!(error.contains("bind source path does not exist"), "{error}");
+    assert_eq!(leases(), 0, "its ids are free");
+    std::fs::create_dir(&source).unwrap();
+    host.ok(&["start", "box"]);
+    host.ok(&["rm", "-f", "box"]);
+    host.assert_clean(&[]);
+}
+
+#[test]
 fn a_killed_monitor_is_replaced_and_nothing_is_lost() {
     let host = need_host!();
     let flag = format!("{}:/flag", host.dir.path().display());
@@ -335,6 +358,16 @@ fn a_killed_monitor_is_replaced_and_nothing_is_lost() {
     assert_eq!(host.inspect("box", ".State.Pid"), pid, "the container went on");
     let waiting = background(&host, &["wait", "box"]);
     kill(host.monitor("box"));
+    // What it writes before somebody attends it is lost if it ends before that too.
+    let dir = host.path("run").join(host.inspect("box", ".Id"));
+    let attends = |pid: &std::path::Path| {
+        let fds = std::fs::read_dir(pid.join("fd")).into_iter().flatten().flatten();
+        let files: Vec<_> = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
+        files.contains(&dir) && files.contains(&dir.join("stdout"))
+    };
+    let is_attended =
+        || std::fs::read_dir("/proc").unwrap().flatten().any(|process| attends(&process.path()));
+    until("it is attended again", is_attended);
     std::fs::write(host.path("three"), "").unwrap();
     assert_eq!(text(&waiting.wait_with_output().unwrap().stdout), "6\n");
     assert_eq!(host.log("box"), "one\ntwo\nthree\n");

@@ -112,6 +112,33 @@ fn the_next_command_stops_the_scope_of_a_killed_container() {
     host.assert_clean(&[]);
 }
 
+/// Nor does whoever attends it in the place of a killed monitor know of systemd by anything else.
+#[test]
+fn a_monitor_that_adopts_a_container_stops_its_scope() {
+    let host = need_host!();
+    if !can_run() {
+        return;
+    }
+    let (fake, slice) = (FakeSystemd::start(hierarchies(), Trick::None), Slice::new("adopt"));
+    let output = run(&host, &fake, &slice, &["-d", "--name", "web", "busybox", "sleep", "1000"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let pid = text(&host.corten(&["inspect", "-f", "{{.State.Pid}}", "web"]).stdout);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap();
+    let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse();
+    let monitor = rustix::process::Pid::from_raw(monitor.unwrap()).unwrap();
+    let pidfd = rustix::process::pidfd_open(monitor, rustix::process::PidfdFlags::empty()).unwrap();
+    rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).unwrap();
+    let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+    rustix::event::poll(&mut fds, None).unwrap();
+    for args in [&["ps"][..], &["pause", "web"], &["unpause", "web"], &["stop", "web"]] {
+        let output = host.corten(args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    }
+    assert!(fake.was_called("StopUnit"));
+    assert!(host.corten(&["rm", "web"]).status.success());
+    host.assert_clean(&[]);
+}
+
 #[test]
 fn a_failure_is_told_and_leaves_nothing() {
     let host = need_host!();

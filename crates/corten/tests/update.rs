@@ -63,6 +63,41 @@ fn limits_change_while_it_runs_and_stay() {
     assert_eq!(memory(), (70 << 20).to_string(), "the others have their turn");
 }
 
+/// The end of its first process, from outside, as a failure of it.
+fn kill_first_process(host: &Host, name: &str) {
+    let pid = ok(host, &["inspect", "-f", "{{.State.Pid}}", name]).trim().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_policy_counts_at_the_next_end() {
+    let host = need_host!();
+    let id = start(&host, "c1", &["-m", "64m"]);
+    ok(&host, &["update", "--restart", "always", "-m", "100m", "--memory-swap", "200m", "c1"]);
+    kill_first_process(&host, "c1");
+    let format = "{{.RestartCount}} {{.State.Status}}";
+    while ok(&host, &["inspect", "-f", format, "c1"]) != "1 running\n" {
+        std::thread::yield_now();
+    }
+    let memory = limit(&id, [("memory", "memory.limit_in_bytes"), ("", "memory.max")]);
+    assert_eq!(memory, (100 << 20).to_string(), "it starts again as what it is now");
+    ok(&host, &["update", "--restart", "no", "c1"]);
+    kill_first_process(&host, "c1");
+    assert_eq!(ok(&host, &["wait", "c1"]), "137\n");
+    let format = "{{.RestartCount}} {{.State.Status}}";
+    assert_eq!(ok(&host, &["inspect", "-f", format, "c1"]), "1 exited\n");
+    // Stopped it stays, whatever its policy was when that was asked.
+    ok(&host, &["start", "c1"]);
+    ok(&host, &["pause", "c1"]);
+    let stop = host.command(&["stop", "-t", "-1", "c1"]).spawn();
+    ok(&host, &["update", "--restart", "always", "c1"]);
+    assert!(stop.unwrap().wait().unwrap().success());
+    assert_eq!(ok(&host, &["inspect", "-f", "{{.State.Status}}", "c1"]), "exited\n");
+    ok(&host, &["rm", "c1"]);
+    host.assert_clean(&[id]);
+}
+
 #[test]
 fn what_does_not_run_changes_its_record() {
     let host = need_host!();

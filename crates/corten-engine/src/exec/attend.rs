@@ -6,21 +6,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use corten_runtime::ExecPlan;
 use corten_runtime::apply::Executed;
-use corten_sys::signal::{self, SignalSet};
 use corten_sys::wait::Exit;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
-use crate::error::{At, EngineError};
-use crate::session::{self, EXITED, FAILED, RESIZE, STARTED, STDERR, STDIN, STDOUT};
-
-/// `> /dev/stdout` opens the stream again, as whichever user the program is then.
-const STREAM_MODE: Mode = Mode::from_raw_mode(0o666);
+use super::Story;
+use crate::error::EngineError;
+use crate::session::{self, EXITED, FAILED, Heard, RESIZE, STARTED, STDERR, STDIN, STDOUT};
+use crate::stdio::{self, Input, window_size};
 
 /// What the attendant takes over from the process that forked it.
-pub(super) struct Attendant {
+pub(super) struct Attendant<'a> {
     /// The container's first process.
     pub(super) init: OwnedFd,
     pub(super) init_pid: i32,
@@ -31,34 +28,32 @@ pub(super) struct Attendant {
     /// Nobody hears what the program writes.
     pub(super) detached: bool,
     pub(super) client: OwnedFd,
+    pub(super) story: &'a Story,
 }
 
 /// Our ends of the program's streams.
 struct Streams {
-    stdin: Option<OwnedFd>,
-    /// No more input comes: what is pending is the last.
-    input_ended: bool,
-    /// Input for the program, not taken yet.
-    pending: Vec<u8>,
+    input: Input,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     terminal: bool,
 }
 
-/// The program's ends.
-struct Theirs([OwnedFd; 3]);
+/// The program's ends; where there is none it gets /dev/null.
+#[derive(Default)]
+struct Theirs([Option<OwnedFd>; 3]);
 
-impl Attendant {
+impl Attendant<'_> {
     /// Runs until the program has ended; the exit code of the attendant itself means nothing.
     pub(super) fn run(self, plan: ExecPlan) -> i32 {
         let terminal = plan.spec.process.terminal.is_some();
-        let prepared = detach().and_then(|null| Ok((null.try_clone().at("dup", "/dev/null")?, null)));
-        let streams = prepared.and_then(|(other, null)| self.streams(terminal, other, null));
-        let (mut streams, theirs) = match streams {
+        // The cgroup has no descriptor yet.
+        let detached = stdio::detach(&[self.init.as_fd(), self.client.as_fd(), self.story.journal.as_fd()]);
+        let (mut streams, theirs) = match detached.and_then(|()| self.streams(terminal)) {
             Ok(streams) => streams,
             Err(error) => return self.fail(super::exit_code(&error), &error.to_string()),
         };
-        let stdio = [theirs.0[0].as_fd(), theirs.0[1].as_fd(), theirs.0[2].as_fd()];
+        let stdio = theirs.0.each_ref().map(stdio::or_null);
         let started = match super::start(plan, &self, stdio) {
             Ok(started) => started,
             Err(error) => {
@@ -77,6 +72,7 @@ impl Attendant {
             return self.fail(126, &error.to_string());
         }
         let mut client = Talk { socket: self.client.as_fd(), here: true, unsent: VecDeque::new() };
+        self.story.started();
         client.put(STARTED, Vec::new());
         let end = self.serve(child.pidfd.as_fd(), &mut streams, &mut client);
         client.put(EXITED, vec![end.shell_code(), 0]);
@@ -92,37 +88,24 @@ impl Attendant {
         1
     }
 
-    fn streams(
-        &self,
-        terminal: bool,
-        null: OwnedFd,
-        other: OwnedFd,
-    ) -> Result<(Streams, Theirs), EngineError> {
-        let mut streams = Streams {
-            stdin: None,
-            input_ended: false,
-            pending: Vec::new(),
-            stdout: None,
-            stderr: None,
-            terminal,
-        };
-        let third = other.try_clone().at("dup", "/dev/null")?;
+    fn streams(&self, terminal: bool) -> Result<(Streams, Theirs), EngineError> {
+        let mut streams = Streams { input: Input::default(), stdout: None, stderr: None, terminal };
         if terminal || self.detached {
-            return Ok((streams, Theirs([null, other, third])));
+            return Ok((streams, Theirs::default()));
         }
-        let (stdout, their_out) = pipe("stdout")?;
-        let (stderr, their_err) = pipe("stderr")?;
+        let (stdout, their_out) = stdio::pipe("stdout")?;
+        let (stderr, their_err) = stdio::pipe("stderr")?;
         for end in [&stdout, &stderr] {
-            set_nonblocking(end)?;
+            stdio::set_nonblocking(end)?;
         }
         (streams.stdout, streams.stderr) = (Some(stdout), Some(stderr));
-        let mut their_in = null;
+        let mut their_in = None;
         if self.interactive {
-            let (read, write) = pipe("stdin")?;
-            set_nonblocking(&write)?;
-            (streams.stdin, their_in) = (Some(write), read);
+            let (read, write) = stdio::pipe("stdin")?;
+            stdio::set_nonblocking(&write)?;
+            (streams.input, their_in) = (Input::pipe(write), Some(read));
         }
-        Ok((streams, Theirs([their_in, their_out, their_err])))
+        Ok((streams, Theirs([their_in, Some(their_out), Some(their_err)])))
     }
 
     /// Carries bytes until the program has ended and everything it wrote is on its way.
@@ -149,7 +132,9 @@ impl Attendant {
                 None => continue,
             };
             if ready.program {
-                end = Some(corten_sys::wait::wait_pidfd(program).unwrap_or(Exit::Code(125)));
+                let code = corten_sys::wait::wait_pidfd(program).unwrap_or(Exit::Code(125));
+                self.story.ended(code.shell_code());
+                end = Some(code);
             }
             if ready.container {
                 container_ended = true;
@@ -163,7 +148,7 @@ impl Attendant {
             if ready.output && !client.is_waiting() {
                 streams.read(&mut buffer, client);
             }
-            streams.flush();
+            streams.input.flush();
         }
     }
 
@@ -186,7 +171,7 @@ impl Attendant {
         if client.here {
             let mut wanted = PollFlags::empty();
             // Input that the program does not take is not read from the client either.
-            wanted.set(PollFlags::IN, !ended && streams.pending.len() < session::CHUNK);
+            wanted.set(PollFlags::IN, !ended && !streams.input.is_full());
             wanted.set(PollFlags::OUT, client.is_waiting());
             // Also with nothing wanted, for its going; but not again and again after the program's end.
             watched.push((|ready| ready.client = true, PollFd::from_borrowed_fd(client.socket, wanted)));
@@ -196,9 +181,9 @@ impl Attendant {
                 watched.push((|ready| ready.output = true, PollFd::new(stream, PollFlags::IN)));
             }
         }
-        if let (Some(stdin), false) = (&streams.stdin, streams.pending.is_empty()) {
+        if let Some(input) = streams.input.waits() {
             // What there is room for is written after each wait.
-            watched.push((|_| (), PollFd::new(stdin, PollFlags::OUT)));
+            watched.push((|_| (), PollFd::new(input, PollFlags::OUT)));
         }
         let (roles, mut fds): (Vec<_>, Vec<_>) = watched.into_iter().unzip();
         poll(&mut fds, None).ok()?;
@@ -226,8 +211,8 @@ struct Ready {
 
 impl Streams {
     fn take_terminal(&mut self, master: OwnedFd) -> Result<(), EngineError> {
-        set_nonblocking(&master)?;
-        self.stdin = Some(rustix::io::fcntl_dupfd_cloexec(&master, 3).at("dup", "the terminal")?);
+        stdio::set_nonblocking(&master)?;
+        self.input = Input::terminal(&master)?;
         self.stdout = Some(master);
         Ok(())
     }
@@ -249,29 +234,6 @@ impl Streams {
             }
         }
         any
-    }
-
-    /// Writes what the program takes now.
-    fn flush(&mut self) {
-        let Some(input) = &self.stdin else {
-            self.pending.clear();
-            return;
-        };
-        while !self.pending.is_empty() {
-            match rustix::io::write(input, &self.pending) {
-                Ok(count) => drop(self.pending.drain(..count)),
-                Err(Errno::AGAIN) => return,
-                Err(Errno::INTR) => {}
-                Err(_) => {
-                    self.pending.clear();
-                    self.stdin = None;
-                    return;
-                }
-            }
-        }
-        if self.input_ended {
-            self.stdin = None;
-        }
     }
 }
 
@@ -320,60 +282,22 @@ impl Talk<'_> {
 
     /// Does what the client asks for.
     fn hear(&mut self, streams: &mut Streams, buffer: &mut [u8]) {
-        let flags = rustix::net::RecvFlags::DONTWAIT;
-        let count = match rustix::net::recv(self.socket, &mut *buffer, flags) {
-            Err(Errno::AGAIN | Errno::INTR) => return,
-            Ok((count, _)) => count,
-            Err(_) => 0,
-        };
-        match buffer[..count].split_first() {
-            None => {
+        match session::hear_now(self.socket, buffer) {
+            Heard::Gone => {
                 self.leave();
                 // Whoever typed is gone: for a pipe that is the end of the input.
-                streams.input_ended = !streams.terminal;
+                streams.input.end();
             }
-            // A terminal has its own end of file: the character that the user types.
-            Some((&STDIN, [])) => streams.input_ended = !streams.terminal,
-            Some((&STDIN, bytes)) => streams.pending.extend_from_slice(bytes),
-            Some((&RESIZE, [r0, r1, c0, c1])) => {
-                let size = rustix::termios::Winsize {
-                    ws_row: u16::from_ne_bytes([*r0, *r1]),
-                    ws_col: u16::from_ne_bytes([*c0, *c1]),
-                    ws_xpixel: 0,
-                    ws_ypixel: 0,
-                };
-                if let Some(master) = streams.stdout.as_ref().filter(|_| streams.terminal) {
+            Heard::Message(STDIN, []) => streams.input.end(),
+            Heard::Message(STDIN, bytes) => streams.input.put(bytes),
+            Heard::Message(RESIZE, body) => {
+                let master = streams.stdout.as_ref().filter(|_| streams.terminal);
+                if let (Some(master), Some(size)) = (master, window_size(body)) {
                     // Its program is gone, and with that the terminal.
                     let _gone = rustix::termios::tcsetwinsize(master, size);
                 }
             }
-            Some(_) => {}
+            Heard::Message(..) | Heard::Nothing => {}
         }
     }
-}
-
-/// A session of its own, and nothing of the starter's left open; /dev/null, once more for the program.
-fn detach() -> Result<OwnedFd, EngineError> {
-    rustix::process::setsid().at("setsid", "")?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .at("open", "/dev/null")?;
-    for number in 0..3 {
-        corten_sys::fd::place(null.as_fd(), number).at("dup2", "/dev/null")?;
-    }
-    // Not to hold what the command was started in.
-    rustix::process::chdir("/").at("chdir", "/")?;
-    signal::set_mask(&SignalSet::empty());
-    Ok(null)
-}
-
-/// A pipe, close-on-exec: its end for reading, its end for writing.
-fn pipe(name: &str) -> Result<(OwnedFd, OwnedFd), EngineError> {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("pipe", name)?;
-    rustix::fs::fchmod(&read, STREAM_MODE).at("fchmod", name)?;
-    Ok((read, write))
-}
-
-fn set_nonblocking(fd: &OwnedFd) -> Result<(), EngineError> {
-    let flags = rustix::fs::fcntl_getfl(fd).at("fcntl", "stream")?;
-    rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK).at("fcntl", "stream")
 }

@@ -8,7 +8,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use corten_cgroup::{Cgroup, CgroupPath, Layout};
 use corten_oci::image::config::Empty;
 use corten_oci::{Config as ImageDefaults, ImageConfig, Reference};
 use corten_store::Store;
@@ -23,7 +22,8 @@ use crate::config::MountSource;
 use crate::container;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
-use crate::record::Record;
+use crate::events::{Actor, Journal};
+use crate::record::{Record, now_ns};
 
 /// Whether the container stands still meanwhile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,11 +65,23 @@ pub fn commit(dirs: &mut Dirs, name: &str, options: &CommitOptions) -> Result<St
     let still = if hold.is_none() { freeze(record, options.pause)? } else { None };
     dirs.enter()?;
     let done = make(dirs, &container::find(dirs, &record.id)?.record, options, still);
+    if let Ok(id) = &done {
+        tell(dirs, record, id, options);
+    }
     if let Some(hold) = hold {
         crate::collect::remove_tree(dirs, &dirs.live(&record.id))?;
         drop(hold);
     }
     done
+}
+
+fn tell(dirs: &Dirs, record: &Record, id: &str, options: &CommitOptions) {
+    let name = options.reference.as_ref().map(Reference::familiar).unwrap_or_default();
+    let comment = options.message.as_deref().unwrap_or_default();
+    let attributes = [("comment", comment), ("imageID", id), ("imageRef", name.as_str())];
+    let lines = Actor::container(record).lines(&[("commit", &attributes, now_ns())]);
+    let tagged = options.reference.as_ref().map(|_| Actor::image(id, &name).lines(&[("tag", &[], now_ns())]));
+    Journal::open(dirs).write(&(tagged.unwrap_or_default() + &lines));
 }
 
 fn make(
@@ -163,12 +175,11 @@ fn freeze(record: &Record, pause: Pause) -> Result<Option<Still>, EngineError> {
     if pause == Pause::No {
         return Ok(None);
     }
-    let Some(path) = record.cgroup.as_deref() else {
+    if record.cgroup.is_none() {
         let why = "the container has no cgroup, so it cannot be frozen; --pause=false goes without";
         return if pause == Pause::Yes { Err(EngineError::refused("--pause", why)) } else { Ok(None) };
-    };
-    let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-    let cgroup = Cgroup::open(&Layout::detect()?, &path)?;
+    }
+    let cgroup = container::needed_cgroup(record, "--pause")?;
     if cgroup.is_frozen()? {
         // Paused by its user, whose it is to end that.
         return Ok(None);

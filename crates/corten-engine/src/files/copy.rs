@@ -77,7 +77,7 @@ pub fn copy_out(
             let visit = Visit::begin(dirs, name, Sight::Everything, &[], |tree| {
                 pack(tree, name, path, options.follow, File::from(fd))
             })?;
-            return visit.end().map(|devices_left| Copied { bytes: 0, devices_left });
+            return visit.end("archive-path").map(|devices_left| Copied { bytes: 0, devices_left });
         }
         Local::Path(to) => to,
     };
@@ -109,7 +109,7 @@ pub fn copy_out(
     });
     // With its pipe gone the visitor ends.
     drop(input);
-    match (written, visit.end()) {
+    match (written, visit.end("archive-path")) {
         // What failed first is the reason; a visitor that failed is why the tar ended too early.
         (Ok(()), ended) => ended.map(|_| copied),
         (Err(error), Err(EngineError::Failed { message, .. })) if message.contains("EPIPE") => Err(error),
@@ -188,7 +188,7 @@ pub fn copy_in(
                 corten_store::tar::plain(File::from(fd), |bytes| writer.take(bytes))?;
                 writer.finish().map(|left| left.devices)
             })?;
-            return visit.end().map(|devices_left| Copied { bytes: 0, devices_left });
+            return visit.end("extract-to-dir").map(|devices_left| Copied { bytes: 0, devices_left });
         }
         Local::Path(from) => from,
     };
@@ -227,7 +227,7 @@ pub fn copy_in(
     let sent = send(&host, &found, &wanted.unwrap_or_else(|| b".".to_vec()), &from, &mut counted);
     let bytes = counted.bytes;
     drop(counted);
-    match (sent, visit.end()) {
+    match (sent, visit.end("extract-to-dir")) {
         (Ok(()), ended) => ended.map(|devices_left| Copied { bytes, devices_left }),
         // The visitor closed the pipe: it has the reason.
         (Err(EngineError::Call { errno: Errno::PIPE, .. }), Err(inside)) => Err(inside),

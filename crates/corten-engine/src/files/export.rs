@@ -24,5 +24,5 @@ pub fn export(dirs: &Dirs, name: &str, to: OwnedFd) -> Result<(), EngineError> {
         packer.add_content(&Found { fd, kind: FileType::Directory }, Path::new("/"))?;
         packer.finish().map(|_| 0)
     })?;
-    visit.end().map(drop)
+    visit.end("export").map(drop)
 }

@@ -23,7 +23,7 @@ use corten_sys::mount::attr;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
+use rustix::process::{getpid, getppid};
 
 use super::paths::Tree;
 use crate::collect;
@@ -31,8 +31,8 @@ use crate::config::{Config, MountSource};
 use crate::container::{self, Container};
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
-use crate::hold::Hold;
-use crate::record::{self, Record};
+use crate::hold::{Hold, Waiting};
+use crate::record::Record;
 
 /// How much a visitor tells of a failure.
 const MAX_MESSAGE: u64 = 64 << 10;
@@ -50,7 +50,10 @@ pub(super) enum Sight {
 pub(super) struct Visit {
     child: Child,
     failure: File,
-    stopped: Option<(Dirs, String, Hold)>,
+    dirs: Dirs,
+    record: Record,
+    /// The lock of one that does not run.
+    stopped: Option<Hold>,
 }
 
 /// Where the child goes.
@@ -69,7 +72,7 @@ impl Visit {
         ours: &[BorrowedFd<'_>],
         act: impl FnOnce(&Tree) -> Result<u64, EngineError>,
     ) -> Result<Self, EngineError> {
-        let (way, stopped) = way(dirs, name, sight)?;
+        let (way, record, stopped) = way(dirs, name, sight)?;
         let (failure, told) = pipe_with(PipeFlags::CLOEXEC).at("pipe", "visit")?;
         let parent = getpid();
         let visitor = || {
@@ -98,20 +101,23 @@ impl Visit {
         };
         let child = fork(visitor).at("fork", "visit")?;
         drop(told);
-        Ok(Self { child, failure: failure.into(), stopped })
+        Ok(Self { child, failure: failure.into(), dirs: dirs.clone(), record, stopped })
     }
 
-    /// Waits for its end; what it counted, or what failed in it.
-    pub(super) fn end(self) -> Result<u64, EngineError> {
+    /// Waits for its end, and tells of it as `event`; what it counted, or what failed in it.
+    pub(super) fn end(self, event: &str) -> Result<u64, EngineError> {
         let mut message = String::new();
         self.failure.take(MAX_MESSAGE).read_to_string(&mut message).at("read", "visit")?;
         let exit = corten_sys::wait::wait_pidfd(self.child.pidfd.as_fd()).at("waitid", "visit")?;
-        if let Some((dirs, id, hold)) = self.stopped {
-            collect::remove_tree(&dirs, &dirs.live(&id))?;
+        if let Some(hold) = self.stopped {
+            collect::remove_tree(&self.dirs, &self.dirs.live(&self.record.id))?;
             drop(hold);
         }
         match exit {
-            corten_sys::wait::Exit::Code(0) => Ok(message.parse().unwrap_or(0)),
+            corten_sys::wait::Exit::Code(0) => {
+                crate::events::tell(&self.dirs, &self.record, event, &[]);
+                Ok(message.parse().unwrap_or(0))
+            }
             _ if message.is_empty() => {
                 let message = format!("the process in the container ended with {}", exit.shell_code());
                 Err(EngineError::Failed { message, code: 1 })
@@ -121,14 +127,14 @@ impl Visit {
     }
 }
 
-type Found = (Way, Option<(Dirs, String, Hold)>);
+type Found = (Way, Record, Option<Hold>);
 
 fn way(dirs: &Dirs, name: &str, sight: Sight) -> Result<Found, EngineError> {
     loop {
         let container = container::find(dirs, name)?;
         if container.state.is_alive() {
             if let Some(way) = running(&container)? {
-                return Ok((way, None));
+                return Ok((way, container.record, None));
             }
             continue;
         }
@@ -149,36 +155,37 @@ fn way(dirs: &Dirs, name: &str, sight: Sight) -> Result<Found, EngineError> {
         let layers = layers(dirs, record)?;
         let scene = Scene { layers, writable: dirs.container(&id), userxattr, binds };
         let way = Way::Stopped(Box::new((scene, dirs.live(&id), dirs.clone())));
-        return Ok((way, Some((dirs.clone(), id, hold))));
+        return Ok((way, container.record, Some(hold)));
     }
 }
 
 /// The lock of a container that does not run; `None` if it does by now.
 pub(super) fn hold_stopped(dirs: &Dirs, id: &str) -> Result<Option<Hold>, EngineError> {
-    // Two things are waited for that no one call tells of: that its holder goes, or that it starts it.
-    const AGAIN: std::time::Duration = std::time::Duration::from_millis(5);
     loop {
+        let is_alive = || Ok::<_, EngineError>(container::find(dirs, id)?.state.is_alive());
         if let Some(hold) = Hold::try_take(dirs, id)? {
-            return Ok((!container::find(dirs, id)?.state.is_alive()).then_some(hold));
+            return Ok((!is_alive()?).then_some(hold));
         }
-        if container::find(dirs, id)?.state.is_alive() {
+        let Some(waiting) = Waiting::begin(dirs, id)? else { continue };
+        if is_alive()? {
             return Ok(None);
         }
-        std::thread::sleep(AGAIN);
+        if let Some(hold) = waiting.end()? {
+            return Ok((!is_alive()?).then_some(hold));
+        }
     }
 }
 
 /// `None` if it has just ended.
 fn running(container: &Container) -> Result<Option<Way>, EngineError> {
     let state = &container.state;
-    let pidfd = Pid::from_raw(state.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let Some(pidfd) = pidfd else { return Ok(None) };
+    let Some(pidfd) = container::process(state) else { return Ok(None) };
     let path = |kind: &str| PathBuf::from(format!("/proc/{}/ns/{kind}", state.pid));
     let open = |path: &Path| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let (user_path, mounts_path) = (path("user"), path("mnt"));
     let (user, mounts) = (open(&user_path), open(&mounts_path));
     // What was opened by number was the container's only if it has not ended.
-    if record::start_of(state.pid) != Some(state.pid_start) {
+    if container::has_ended(&pidfd)? {
         return Ok(None);
     }
     let (user, mounts) = (user.at("open", &user_path)?, mounts.at("open", &mounts_path)?);

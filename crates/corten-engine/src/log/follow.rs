@@ -23,7 +23,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::files::Opened;
 use super::printer::Printer;
@@ -268,11 +267,7 @@ impl Follower {
 
     fn find_process(&mut self) {
         let Ok(container) = container::find(&self.dirs, &self.id) else { return };
-        let pid = Pid::from_raw(container.state.pid);
-        self.process = pid
-            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
-            // The number may be another's by now.
-            .filter(|_| container.state.is_alive());
+        self.process = container::process(&container.state);
     }
 
     /// Whether its process has ended and nobody attends it any more: then all that it wrote is in the log.

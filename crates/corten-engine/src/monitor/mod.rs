@@ -17,14 +17,13 @@ mod streams;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use corten_cgroup::{Cgroup, CgroupPath, Layout};
+use corten_cgroup::Cgroup;
 use corten_runtime::apply::Options;
-use corten_sys::signal::{self, SignalSet};
 use corten_sys::wait::Exit;
-use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
 use crate::config::Config;
+use crate::container;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::events::{Actor, Event, Journal};
@@ -33,10 +32,12 @@ use crate::lease::Lease;
 use crate::log::Sink;
 use crate::prepare::{self, Drawn};
 use crate::record::{self, Record, State, Status};
+use crate::run::Launch;
 use crate::session::{self, EXITED, FAILED, STARTED};
+use crate::stdio;
 use clients::Clients;
 pub(crate) use clients::{SOCKET, address};
-use restart::Policy;
+use restart::Restarts;
 use streams::Streams;
 
 /// The file in a container's directory of the living that says that its user stopped it: it is not to be
@@ -83,25 +84,9 @@ impl Monitor {
     pub(crate) fn new(
         dirs: &Dirs,
         record: &Record,
-        drawn: &Drawn,
-        hold: Hold,
-        starter: bool,
-    ) -> Result<Self, EngineError> {
-        Self::of(dirs, record, drawn.shares_pids, hold, starter)
-    }
-
-    /// Of a container that was made for this start.
-    pub(crate) fn made_now(self, record: &Record) -> Self {
-        self.made_ns.set(Some(record.created_ns));
-        self
-    }
-
-    fn of(
-        dirs: &Dirs,
-        record: &Record,
         shares_pids: bool,
         hold: Hold,
-        starter: bool,
+        Launch { starter, made_now }: Launch,
     ) -> Result<Self, EngineError> {
         let config = &record.config;
         Ok(Self {
@@ -117,7 +102,7 @@ impl Monitor {
             starter,
             actor: Actor::container(record),
             journal: std::cell::OnceCell::new(),
-            made_ns: std::cell::Cell::new(None),
+            made_ns: std::cell::Cell::new(made_now.then_some(record.created_ns)),
             config: config.clone(),
         })
     }
@@ -127,7 +112,8 @@ impl Monitor {
         let mut clients = Clients::new(self.dirs.container(&self.id));
         let mut keep: Vec<BorrowedFd<'_>> = drawn.joined.iter().map(AsFd::as_fd).collect();
         keep.extend(starter.as_ref().map(AsFd::as_fd));
-        let ready = self.detach(keep);
+        keep.push(self.hold.as_fd());
+        let ready = stdio::detach(&keep);
         starter.into_iter().for_each(|socket| clients.add_starter(socket));
         let listening = ready.and_then(|()| {
             let path = self.dirs.live(&self.id).join(SOCKET);
@@ -157,17 +143,19 @@ impl Monitor {
     }
 
     /// From a container that runs to one that has ended.
-    fn live(self, mut running: Running, mut lease: Option<Lease>, mut clients: Clients) -> i32 {
-        let mut policy = Policy::new(self.config.restart.unwrap_or_default());
+    fn live(mut self, mut running: Running, mut lease: Option<Lease>, mut clients: Clients) -> i32 {
+        let mut restarts = Restarts::new();
         loop {
             let end = self.serve(&mut running, &mut clients);
             let Running { mut state, cgroup, streams, .. } = running;
             drop(streams);
             let clean = self.note(&mut state, cgroup, end);
+            self.look_again();
             self.tell_of_the_end(&state);
             let code = [state.exit_code as u8, u8::from(state.oom_killed)];
             let ran = Duration::from_nanos(u64::try_from(state.finished_ns - state.started_ns).unwrap_or(0));
-            let again = policy.after(state.exit_code, ran).filter(|_| clean && !self.is_stopped());
+            let policy = self.config.restart.unwrap_or_default();
+            let again = restarts.after(policy, state.exit_code, ran).filter(|_| clean && !self.is_stopped());
             let Some(pause) = again else { self.finish(state, lease.as_ref(), clean, &code, clients) };
             clients.all(EXITED, &code);
             state.status = Status::Restarting;
@@ -177,6 +165,7 @@ impl Monitor {
             if self.rest(&mut clients, pause) || self.is_stopped() {
                 self.finish(state, lease.as_ref(), clean, &code, clients);
             }
+            self.look_again();
             let mut config = Config { image: self.image.clone(), ..self.config.clone() };
             let count = state.restart_count;
             let again = prepare::draw_up(&self.dirs, &mut config, &self.id, lease.take())
@@ -185,26 +174,12 @@ impl Monitor {
                 Ok(running) => running,
                 Err(error) => {
                     state.error = error.to_string();
-                    self.finish(state, lease.as_ref(), clean, &code, clients);
+                    // Whoever of the two failed dropped what it knew of the lease: it is found by its owner.
+                    crate::lease::release_of(&self.dirs, &self.id);
+                    self.finish(state, None, clean, &code, clients);
                 }
             };
         }
-    }
-
-    /// A session of its own, and nothing of the starter's left open but what is to be kept.
-    fn detach<'a>(&'a self, mut keep: Vec<BorrowedFd<'a>>) -> Result<(), EngineError> {
-        keep.push(self.hold.as_fd());
-        corten_sys::fd::close_all_but(&keep);
-        rustix::process::setsid().at("setsid", "")?;
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-            .at("open", "/dev/null")?;
-        for number in 0..3 {
-            corten_sys::fd::place(null.as_fd(), number).at("dup2", "/dev/null")?;
-        }
-        signal::set_mask(&SignalSet::empty());
-        // What is made for the container gets the modes that it is given.
-        rustix::process::umask(Mode::empty());
-        Ok(())
     }
 
     /// Starts what was planned, and shows that it runs.
@@ -233,7 +208,12 @@ impl Monitor {
         };
         state.pid_start = record::start_of(state.pid).unwrap_or(0);
         self.show(&state);
-        self.tell(&[("start", &[], state.started_ns)]);
+        let ns = state.started_ns;
+        let attached: &[Event<'_>] = &[("attach", &[], ns)];
+        let attached = if self.starter && restart_count == 0 { attached } else { &[] };
+        let volumes = crate::events::mounted(&self.id, &self.config, ns);
+        let start = self.actor.lines(&[("start", &[], ns)]);
+        self.write(&(self.actor.lines(attached) + &volumes + &start));
         Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state })
     }
 
@@ -268,10 +248,26 @@ impl Monitor {
         }
     }
 
+    /// What of the record has changed since its start: its name, its policy. One that is removed by itself can
+    /// have no policy, and its last words may bear the name that it began with.
+    fn look_again(&mut self) {
+        if self.config.auto_remove {
+            return;
+        }
+        let path = self.dirs.container(&self.id).join("config.json");
+        if let Ok(Some(record)) = record::read::<Record>(&path) {
+            self.actor = Actor::container(&record);
+            (self.name, self.config) = (record.name, record.config);
+        }
+    }
+
     fn tell(&self, events: &[Event<'_>]) {
-        let made: Option<Event<'_>> = self.made_ns.take().map(|ns| ("create", &[][..], ns));
-        let events: Vec<Event<'_>> = made.into_iter().chain(events.iter().copied()).collect();
-        self.journal.get_or_init(|| Journal::open(&self.dirs)).add(&self.actor, &events);
+        self.write(&self.actor.lines(events));
+    }
+
+    fn write(&self, lines: &str) {
+        let made = self.made_ns.take().map(|ns| self.actor.lines(&[("create", &[], ns)]));
+        self.journal.get_or_init(|| Journal::open(&self.dirs)).write(&(made.unwrap_or_default() + lines));
     }
 
     fn tell_of_the_end(&self, state: &State) {
@@ -281,7 +277,8 @@ impl Monitor {
         let how = [("execDuration", seconds.as_str()), ("exitCode", code.as_str())];
         let oom: Event<'_> = ("oom", &[], ns);
         let events = [oom, ("die", &how, ns)];
-        self.tell(&events[usize::from(!state.oom_killed)..]);
+        let end = self.actor.lines(&events[usize::from(!state.oom_killed)..]);
+        self.write(&(end + &crate::events::unmounted(&self.id, &self.config, ns)));
         // Somebody has to look now and then, and a call for each would be many.
         if self.id.starts_with("00") {
             crate::events::trim(&self.dirs);
@@ -354,11 +351,7 @@ impl Monitor {
 /// # Errors
 /// What is needed of the container is not there any more; it goes on as it is.
 pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> Result<(), EngineError> {
-    let pid = Pid::from_raw(state.pid).ok_or(rustix::io::Errno::SRCH).at("pidfd_open", "0")?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).at("pidfd_open", state.pid.to_string())?;
-    if !state.is_alive() {
-        return Err(rustix::io::Errno::SRCH).at("pidfd_open", state.pid.to_string());
-    }
+    let pidfd = container::process(&state).ok_or_else(|| EngineError::NotRunning(record.id.clone()))?;
     let terminal = record.config.tty.then_some(corten_runtime::init::MASTER);
     let master = match terminal {
         Some(number) => {
@@ -367,20 +360,14 @@ pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> R
         None => None,
     };
     let streams = Streams::adopt(&dirs.live(&record.id), master)?;
-    let cgroup = match record.cgroup.as_deref() {
-        None => None,
-        Some(path) => {
-            let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-            Some(Cgroup::open(&Layout::detect()?, &path)?)
-        }
-    };
+    let cgroup = container::cgroup(record)?;
     let lease = Lease::of(dirs, &record.id);
     let shares_pids = record.config.pid.is_some();
-    let monitor = Monitor::of(dirs, record, shares_pids, hold, false)?;
+    let monitor = Monitor::new(dirs, record, shares_pids, hold, Launch::default())?;
     corten_sys::clone::fork(|| {
         let mut keep = streams.fds();
-        keep.push(pidfd.as_fd());
-        if monitor.detach(keep).is_err() {
+        keep.extend([pidfd.as_fd(), monitor.hold.as_fd()]);
+        if stdio::detach(&keep).is_err() {
             return 1;
         }
         monitor.take_over(Running { pidfd, cgroup, streams, state }, lease)

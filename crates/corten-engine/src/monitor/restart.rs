@@ -10,23 +10,23 @@ const MOST: Duration = Duration::from_secs(60);
 /// Who ran so long starts afresh.
 const LONG: Duration = Duration::from_secs(10);
 
-pub(super) struct Policy {
-    policy: Restart,
+/// What was restarted so far. The policy itself may change meanwhile (`update --restart`).
+pub(super) struct Restarts {
     restarts: u32,
     next: Duration,
 }
 
-impl Policy {
-    pub(super) fn new(policy: Restart) -> Self {
-        Self { policy, restarts: 0, next: FIRST }
+impl Restarts {
+    pub(super) fn new() -> Self {
+        Self { restarts: 0, next: FIRST }
     }
 
     /// After an end with this exit code and this much life: the pause before the next start, if any.
-    pub(super) fn after(&mut self, exit_code: i32, ran: Duration) -> Option<Duration> {
+    pub(super) fn after(&mut self, policy: Restart, exit_code: i32, ran: Duration) -> Option<Duration> {
         if ran >= LONG {
             (self.restarts, self.next) = (0, FIRST);
         }
-        let again = match self.policy {
+        let again = match policy {
             Restart::No => false,
             Restart::Always | Restart::UnlessStopped => true,
             Restart::OnFailure { max_retries } => {
@@ -45,8 +45,9 @@ mod tests {
     use super::*;
 
     fn pauses(policy: Restart, code: i32, ran_s: u64, times: usize) -> Vec<Option<u128>> {
-        let mut policy = Policy::new(policy);
-        let after = |_| policy.after(code, Duration::from_secs(ran_s)).map(|pause| pause.as_millis());
+        let mut restarts = Restarts::new();
+        let ran = Duration::from_secs(ran_s);
+        let after = |_| restarts.after(policy, code, ran).map(|pause| pause.as_millis());
         (0..times).map(after).collect()
     }
 

@@ -11,12 +11,13 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::clients::Clients;
 use super::{Monitor, Running};
 use crate::log::Log;
+use crate::record;
 use crate::session::{self, Heard, RESIZE, SIGNAL, STARTED, STDERR, STDIN, STDOUT, STOPPING};
+use crate::stdio::window_size;
 
 /// What one look at all descriptors found.
 struct Found {
     ended: bool,
-    writable: bool,
     new: bool,
     /// The positions of clients that said something or went.
     heard: Vec<usize>,
@@ -36,8 +37,8 @@ impl Monitor {
             }
             // First, while the positions are right; from the last on, since one may be let go.
             for position in found.heard.into_iter().rev() {
-                obey(running, clients, position, &mut buffer);
-                running.streams.flush();
+                self.obey(running, clients, position, &mut buffer);
+                running.streams.input.flush();
             }
             let starter = clients.has_starter();
             pump(running, &mut buffer, &mut log, clients, 1);
@@ -45,11 +46,9 @@ impl Monitor {
                 clients.catch_up();
             }
             if starter && !clients.has_starter() {
-                running.streams.end_input();
+                running.streams.input.end();
             }
-            if found.writable || running.streams.input_ended {
-                running.streams.flush();
-            }
+            running.streams.input.flush();
             if found.new {
                 clients.accept();
             }
@@ -91,6 +90,42 @@ impl Monitor {
             }
         }
     }
+
+    /// Does what a client asks for.
+    fn obey(&self, running: &mut Running, clients: &mut Clients, position: usize, buffer: &mut [u8]) {
+        let Some(client) = clients.list.get_mut(position) else { return };
+        match session::hear_now(client.as_fd(), buffer) {
+            Heard::Nothing => {}
+            Heard::Gone => {
+                // Whoever typed is gone: for a pipe that is the end of the input.
+                if clients.list.remove(position).starter {
+                    running.streams.input.end();
+                }
+            }
+            Heard::Message(STDIN, []) => running.streams.input.end(),
+            Heard::Message(STDIN, bytes) => running.streams.input.put(bytes),
+            Heard::Message(SIGNAL, [number, ..]) => {
+                if let Some(signal) = Signal::from_named_raw(i32::from(*number)) {
+                    self.tell(&[("kill", &[("signal", &number.to_string())], record::now_ns())]);
+                    // Ended already: its exit is about to be told.
+                    let _gone = pidfd_send_signal(&running.pidfd, signal);
+                }
+            }
+            Heard::Message(RESIZE, body) => {
+                if let Some(size) = window_size(body) {
+                    let (height, width) = (size.ws_row.to_string(), size.ws_col.to_string());
+                    if rustix::termios::tcsetwinsize(&running.streams.stdout, size).is_ok() {
+                        let to = [("height", height.as_str()), ("width", width.as_str())];
+                        self.tell(&[("resize", &to, record::now_ns())]);
+                    }
+                }
+            }
+            Heard::Message(kind, _) if super::clients::attaches(kind) => client.attach(),
+            // It came too late to keep the container from its next start.
+            Heard::Message(STOPPING, _) => drop(client.tell(&session::message(STARTED, &[]))),
+            Heard::Message(..) => {}
+        }
+    }
 }
 
 /// Gives clients that are behind the rest, until all have it or are gone.
@@ -111,7 +146,7 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
     let mut fds = Vec::with_capacity(5 + clients.list.len());
     let streams = running.map(|running| &running.streams);
     // Input that the program does not take is not read from a client either.
-    let full = streams.is_some_and(|streams| streams.pending.len() >= session::CHUNK);
+    let full = streams.is_some_and(|streams| streams.input.is_full());
     for client in &clients.list {
         let mut wanted = if full { PollFlags::empty() } else { PollFlags::IN };
         wanted.set(PollFlags::OUT, client.is_behind());
@@ -121,17 +156,14 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
         fds.push(PollFd::new(listener, PollFlags::IN));
         fds.len() - 1
     });
-    let mut input = None;
     let mut pidfd = None;
     if let Some(running) = running {
         pidfd = Some(fds.len());
         fds.push(PollFd::new(&running.pidfd, PollFlags::IN));
         fds.push(PollFd::new(&running.streams.stdout, PollFlags::IN));
         fds.extend(running.streams.stderr.as_ref().map(|err| PollFd::new(err, PollFlags::IN)));
-        if let (Some(stdin), false) = (&running.streams.stdin, running.streams.pending.is_empty()) {
-            input = Some(fds.len());
-            fds.push(PollFd::new(stdin, PollFlags::OUT));
-        }
+        // What there is room for is written after each wait.
+        fds.extend(running.streams.input.waits().map(|input| PollFd::new(input, PollFlags::OUT)));
     }
     let timeout = timeout.map(|timeout| Timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
@@ -146,7 +178,6 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
     let heard = (0..clients.list.len()).filter(|&at| fds[at].revents().intersects(said)).collect();
     Ok(Found {
         ended: ready(pidfd),
-        writable: ready(input),
         new: ready(listener),
         heard,
         behind: (0..clients.list.len()).any(|at| fds[at].revents().contains(PollFlags::OUT)),
@@ -167,40 +198,5 @@ fn pump(running: &Running, buffer: &mut [u8], log: &mut Option<Log>, clients: &m
             }
             clients.output(kind, &buffer[1..=count]);
         }
-    }
-}
-
-/// Does what a client asks for.
-fn obey(running: &mut Running, clients: &mut Clients, position: usize, buffer: &mut [u8]) {
-    let Some(client) = clients.list.get_mut(position) else { return };
-    match session::hear_now(client.as_fd(), buffer) {
-        Heard::Nothing => {}
-        Heard::Gone => {
-            // Whoever typed is gone: for a pipe that is the end of the input.
-            if clients.list.remove(position).starter {
-                running.streams.end_input();
-            }
-        }
-        Heard::Message(STDIN, []) => running.streams.end_input(),
-        Heard::Message(STDIN, bytes) => running.streams.pending.extend_from_slice(bytes),
-        Heard::Message(SIGNAL, [number, ..]) => {
-            if let Some(signal) = Signal::from_named_raw(i32::from(*number)) {
-                // Ended already: its exit is about to be told.
-                let _gone = pidfd_send_signal(&running.pidfd, signal);
-            }
-        }
-        Heard::Message(RESIZE, [r0, r1, c0, c1]) => {
-            let size = rustix::termios::Winsize {
-                ws_row: u16::from_ne_bytes([*r0, *r1]),
-                ws_col: u16::from_ne_bytes([*c0, *c1]),
-                ws_xpixel: 0,
-                ws_ypixel: 0,
-            };
-            let _not_a_terminal = rustix::termios::tcsetwinsize(&running.streams.stdout, size);
-        }
-        Heard::Message(kind, _) if super::clients::attaches(kind) => client.attach(),
-        // It came too late to keep the container from its next start.
-        Heard::Message(STOPPING, _) => drop(client.tell(&session::message(STARTED, &[]))),
-        Heard::Message(..) => {}
     }
 }

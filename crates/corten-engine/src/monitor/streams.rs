@@ -14,19 +14,12 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{At, EngineError};
-
-/// `> /dev/stdout` opens the stream again, as whichever user the program is then. From outside nobody can:
-/// the directory is ours alone.
-const STREAM_MODE: Mode = Mode::from_raw_mode(0o666);
+use crate::stdio::{self, Input, STREAM_MODE};
 
 /// The ends of the container's streams, and where its init writes how it ended.
 pub(super) struct Streams {
     exit_record: OwnedFd,
-    pub(super) stdin: Option<OwnedFd>,
-    /// What the program has not taken yet.
-    pub(super) pending: Vec<u8>,
-    /// No more input comes: what is pending is the last.
-    pub(super) input_ended: bool,
+    pub(super) input: Input,
     pub(super) stdout: OwnedFd,
     /// None with a terminal.
     pub(super) stderr: Option<OwnedFd>,
@@ -53,29 +46,22 @@ impl Streams {
         let (out, out_end) = fifo(&live.join("stdout"))?;
         let (err, err_end) = fifo(&live.join("stderr"))?;
         let (input, input_end) = if interactive {
-            let (read, write) =
-                rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("pipe", "stdin")?;
-            rustix::fs::fchmod(&read, STREAM_MODE).at("fchmod", "stdin")?;
-            (Some(write), read)
+            let (read, write) = stdio::pipe("stdin")?;
+            (Some(write), Some(read))
         } else {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            (None, rustix::fs::open("/dev/null", flags, Mode::empty()).at("open", "/dev/null")?)
+            (None, None)
         };
-        let stdio = [input_end.as_fd(), out_end.as_fd(), err_end.as_fd()];
+        let stdio = [stdio::or_null(&input_end), out_end.as_fd(), err_end.as_fd()];
         let options = Options { stdio: Some(stdio), exit_record: exit_record_fd, ..options };
         let started = corten_runtime::apply::start(plan, &options)?;
-        if let Some(input) = &input {
-            set_nonblocking(input)?;
-        }
-        let streams = Self {
-            exit_record,
-            stdin: input,
-            pending: Vec::new(),
-            input_ended: false,
-            stdout: out,
-            stderr: Some(err),
+        let input = match input {
+            Some(input) => {
+                stdio::set_nonblocking(&input)?;
+                Input::pipe(input)
+            }
+            None => Input::default(),
         };
-        Ok((started, streams))
+        Ok((started, Self { exit_record, input, stdout: out, stderr: Some(err) }))
     }
 
     /// Those of a container that runs already. `master` is its terminal's.
@@ -87,32 +73,18 @@ impl Streams {
         let (stdout, _) = fifo(&live.join("stdout"))?;
         let (stderr, _) = fifo(&live.join("stderr"))?;
         // A pipe for input went with the monitor that held it.
-        Ok(Self {
-            exit_record,
-            stdin: None,
-            pending: Vec::new(),
-            input_ended: true,
-            stdout,
-            stderr: Some(stderr),
-        })
+        Ok(Self { exit_record, input: Input::default(), stdout, stderr: Some(stderr) })
     }
 
     fn of_terminal(exit_record: OwnedFd, master: OwnedFd) -> Result<Self, EngineError> {
-        let stdin = rustix::io::fcntl_dupfd_cloexec(&master, 3).at("dup", "the terminal")?;
-        set_nonblocking(&master)?;
-        Ok(Self {
-            exit_record,
-            stdin: Some(stdin),
-            pending: Vec::new(),
-            input_ended: false,
-            stdout: master,
-            stderr: None,
-        })
+        let input = Input::terminal(&master)?;
+        stdio::set_nonblocking(&master)?;
+        Ok(Self { exit_record, input, stdout: master, stderr: None })
     }
 
     pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
         let mut fds = vec![self.exit_record.as_fd(), self.stdout.as_fd()];
-        fds.extend(self.stdin.as_ref().map(AsFd::as_fd));
+        fds.extend(self.input.as_fd());
         fds.extend(self.stderr.as_ref().map(AsFd::as_fd));
         fds
     }
@@ -122,34 +94,6 @@ impl Streams {
         let mut record = [0; 32];
         let count = rustix::io::pread(&self.exit_record, &mut record, 0).unwrap_or(0);
         std::str::from_utf8(&record[..count]).ok().and_then(corten_runtime::init::parse_record)
-    }
-
-    /// Writes what the program takes now.
-    pub(super) fn flush(&mut self) {
-        let Some(input) = &self.stdin else {
-            self.pending.clear();
-            return;
-        };
-        while !self.pending.is_empty() {
-            match rustix::io::write(input, &self.pending) {
-                Ok(count) => drop(self.pending.drain(..count)),
-                Err(Errno::AGAIN) => return,
-                Err(Errno::INTR) => {}
-                Err(_) => {
-                    self.pending.clear();
-                    self.stdin = None;
-                    return;
-                }
-            }
-        }
-        if self.input_ended {
-            self.stdin = None;
-        }
-    }
-
-    /// The input is over, as far as it is a pipe: a terminal's end of file is a character.
-    pub(super) fn end_input(&mut self) {
-        self.input_ended = self.stderr.is_some();
     }
 }
 
@@ -169,10 +113,4 @@ fn fifo(path: &Path) -> Result<(OwnedFd, OwnedFd), EngineError> {
     let here = rustix::fs::open(path, flags | OFlags::NONBLOCK, Mode::empty()).at("open", path)?;
     let there = rustix::fs::open(path, flags, Mode::empty()).at("open", path)?;
     Ok((here, there))
-}
-
-fn set_nonblocking(fd: &impl AsFd) -> Result<(), EngineError> {
-    let fd: BorrowedFd<'_> = fd.as_fd();
-    let flags = rustix::fs::fcntl_getfl(fd).at("fcntl", "stream")?;
-    rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK).at("fcntl", "stream")
 }
