@@ -1,7 +1,7 @@
 //! Of whoever attends a program, the monitor of a container or the attendant of an exec: its own standard
 //! streams, and what it does with the program's.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use corten_sys::signal::{self, SignalSet};
 use rustix::fs::{Mode, OFlags};
@@ -18,13 +18,14 @@ pub(crate) const STREAM_MODE: Mode = Mode::from_raw_mode(0o666);
 /// Leaves the process that forked this one: a session of its own, nothing of the other's left open but
 /// `keep`, no directory of it held. The standard streams are /dev/null.
 pub(crate) fn detach(keep: &[BorrowedFd<'_>]) -> Result<(), EngineError> {
-    corten_sys::fd::close_all_but(keep);
+    corten_sys::fd::close_all_but(0, keep).at("close_range", "all but what is kept")?;
     rustix::process::setsid().at("setsid", "")?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .at("open", "/dev/null")?;
-    for number in 0..3 {
+    // The lowest number that is free is that of standard input.
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).at("open", "/dev/null")?;
+    for number in (0..3).filter(|number| *number != null.as_raw_fd()) {
         corten_sys::fd::place(null.as_fd(), number).at("dup2", "/dev/null")?;
     }
+    std::mem::forget(null);
     rustix::process::chdir("/").at("chdir", "/")?;
     signal::set_mask(&SignalSet::empty());
     // What is made for the program gets the modes that it is given.

@@ -300,7 +300,7 @@ pub fn exec(words: &[String], path: Option<&str>, env: &[String], ready: i32, wa
         }
         payload::inside().map_err(|failure| described(failure, "the working directory"))?;
         corten_sys::signal::reset_ignored();
-        corten_sys::fd::close_range_cloexec(3).call(|| "close_range(3, CLOEXEC)")?;
+        corten_sys::fd::close_all_but(3, &[]).call(|| "close_range(3)")?;
         corten_sys::signal::set_mask(&SignalSet::empty());
         Ok(())
     };
@@ -320,8 +320,8 @@ pub fn init(payload: i32, record: i32) -> StepError {
         let program = rustix::fs::open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .call(|| "open(\"/proc/self/exe\")")?;
         let record_fd = corten_sys::fd::inherited(record).call(|| format!("fcntl({record})"))?;
-        corten_sys::fd::close_range_cloexec(3).call(|| "close_range(3, CLOEXEC)")?;
-        child::only_kill(&[record_fd.as_fd()]).map_err(|failure| described(failure, "init"))?;
+        child::only_kill(record_fd.as_fd(), &[program.as_fd()])
+            .map_err(|failure| described(failure, "init"))?;
         let args = StringVector::new(vec![crate::init::NAME.to_owned()])
             .with_reserved(&CString::new(format!("{payload} {record}")).unwrap_or_default(), 0);
         Ok(corten_sys::exec::execveat(program.as_fd(), &args, &StringVector::new(Vec::new())))

@@ -18,22 +18,31 @@ pub fn close_range_cloexec(first: u32) -> Result<(), Errno> {
         .map(drop)
 }
 
-/// Closes every descriptor from 3 on but these: what a process that was forked to stay has of its parent's.
+/// Closes every descriptor from `first` on but these, which are at most sixteen. Does not allocate.
 ///
-/// Nothing of the process may use any of the others afterwards, nor drop an owner of one: it ends by
-/// [`crate::wait::exit`].
-pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
-    let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+/// Nothing of the process may use any of the others afterwards, nor drop an owner of one: it ends by exec or
+/// by [`crate::wait::exit`].
+///
+/// # Errors
+/// What close_range(2) says; `EMFILE` for more than sixteen.
+pub fn close_all_but(mut first: u32, keep: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut room = [0; 16];
+    let numbers = room.get_mut(..keep.len()).ok_or(Errno::MFILE)?;
+    for (number, fd) in numbers.iter_mut().zip(keep) {
+        *number = fd.as_raw_fd() as u32;
+    }
     numbers.sort_unstable();
-    let mut first = 3;
-    for end in numbers.into_iter().filter(|number| *number >= 3).map(Some).chain([None]) {
+    let from = first;
+    let ends = numbers.iter().filter(|number| **number >= from).map(|number| Some(*number));
+    for end in ends.chain([None]) {
         let last = end.map_or(libc::c_uint::MAX, |end| end - 1);
         if first <= last {
             // SAFETY: by contract of the caller nobody uses or closes these numbers any more.
-            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
         }
         first = end.map_or(0, |end| end + 1);
     }
+    Ok(())
 }
 
 /// Puts `fd` at the number `target`, open across exec. If it is there already, only the flag is cleared.
@@ -54,16 +63,6 @@ pub fn close_copy(fd: BorrowedFd<'_>) {
     // SAFETY: the child ends by exec or _exit and drops no owner that it shares a stack frame with, so
     // this number is closed once here, and what owns it in the parent is not touched.
     unsafe { libc::close(fd.as_raw_fd()) };
-}
-
-/// In a forked child that ends by `_exit` and drops nothing that it shares with its parent: closes every
-/// descriptor from `first` on.
-///
-/// # Errors
-/// What close_range(2) says.
-pub fn close_all_from(first: u32) -> Result<(), Errno> {
-    // SAFETY: by contract no owner of any of these numbers is used or dropped in this process afterwards.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) }).map(drop)
 }
 
 /// The standard descriptors 0, 1, 2 of this process.

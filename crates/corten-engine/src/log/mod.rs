@@ -186,7 +186,8 @@ fn start(sink: &Sink, dir: &std::path::Path) -> Queue {
     // As much as the machine allows; the kernel counts its own overhead too.
     let _less = rustix::net::sockopt::set_socket_send_buffer_size(&ours, QUEUE_BYTES);
     let child = corten_sys::clone::fork(|| {
-        if corten_sys::fd::place(theirs.as_fd(), 0).is_err() || corten_sys::fd::close_all_from(3).is_err() {
+        if corten_sys::fd::place(theirs.as_fd(), 0).is_err() || corten_sys::fd::close_all_but(3, &[]).is_err()
+        {
             return 1;
         }
         let _anonymous = corten_sys::prctl::set_name(c"corten-log");

@@ -139,13 +139,16 @@ fn with_init(inherited: &mut Inherited<'_>, mut init: Init<'_>, state: &State, g
             return SETUP_FAILED;
         }
     };
-    let failure = become_init(&mut init, state, payload.pid.as_raw_nonzero().get());
+    let failure = become_init(&mut init, socket, state, payload.pid.as_raw_nonzero().get());
     wire::report(socket, exec, failure);
     SETUP_FAILED
 }
 
-fn become_init(init: &mut Init<'_>, state: &State, payload: i32) -> Failure {
-    let ready = only_kill(&[init.exit_record]).and_then(|()| match &state.master {
+fn become_init(init: &mut Init<'_>, socket: BorrowedFd<'_>, state: &State, payload: i32) -> Failure {
+    let master = state.master.as_ref().map(AsFd::as_fd);
+    // Without a terminal the socket twice.
+    let keep = [init.program, socket, master.unwrap_or(socket)];
+    let ready = only_kill(init.exit_record, &keep).and_then(|()| match &state.master {
         Some(master) => corten_sys::fd::place(master.as_fd(), crate::init::MASTER).at(Call::Dup2),
         None => Ok(()),
     });
@@ -162,16 +165,18 @@ fn become_init(init: &mut Init<'_>, state: &State, payload: i32) -> Failure {
 }
 
 /// What only CAP_KILL is needed for runs with only CAP_KILL, and these descriptors.
-pub(crate) fn only_kill(open: &[BorrowedFd<'_>]) -> Result<(), Failure> {
+pub(crate) fn only_kill(record: BorrowedFd<'_>, keep: &[BorrowedFd<'_>]) -> Result<(), Failure> {
     use corten_sys::{caps, prctl};
     secure_no_root()?;
     let kill = caps::CapSet(1 << 5);
     caps::set(caps::ThreadCaps { effective: kill, permitted: kill, inheritable: kill }).at(Call::Capset)?;
     prctl::raise_ambient(5).at(Call::Prctl)?;
     prctl::set_no_new_privs().at(Call::Prctl)?;
-    // What the starter was given open goes no further than it, and the parent hears the end of file.
-    corten_sys::fd::close_range_cloexec(3).at(Call::CloseRange)?;
-    open.iter().try_for_each(|fd| keep_open(*fd))
+    // Not at the execve: the memory that it brings is open to a debugger inside a moment before it closes.
+    let mut all = [record; 4];
+    all[1..].iter_mut().zip(keep).for_each(|(place, fd)| *place = *fd);
+    corten_sys::fd::close_all_but(3, &all).at(Call::CloseRange)?;
+    keep_open(record)
 }
 
 /// Uid 0 gives no capabilities at exec.

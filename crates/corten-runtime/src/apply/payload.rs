@@ -265,7 +265,8 @@ fn capabilities(caps: Capabilities) -> Result<(), Failure> {
 fn exec(inherited: &Steps<'_>, args: &StringVector) -> Failure {
     let fail = |call, errno| Failure { call, errno };
     corten_sys::signal::reset_ignored();
-    if let Err(errno) = corten_sys::fd::close_range_cloexec(3) {
+    // Not at the execve: the memory that it brings is open to a debugger inside a moment before it closes.
+    if let Err(errno) = corten_sys::fd::close_all_but(3, &[inherited.socket]) {
         return fail(Call::CloseRange, errno);
     }
     corten_sys::signal::set_mask(&SignalSet::empty());
