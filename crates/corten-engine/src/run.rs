@@ -190,9 +190,9 @@ pub(crate) fn launch(
     let monitor = Monitor::new(dirs, record, drawn.shares_pids, hold, how).map_err(NotLaunched::Before)?;
     let (mut client, mut end) = (Some(client), Some(end));
     let child = corten_sys::clone::fork(|| {
-        // The monitor would never see the client go while it had the client's end itself.
-        drop(client.take());
-        monitor.run(drawn, end.take())
+        // Closed with all that the monitor does not keep: it would never see the client go otherwise.
+        std::mem::forget(client.take());
+        monitor.run(drawn, end.take(), buffer)
     });
     drop(end);
     let child = child.at("fork", "monitor").map_err(NotLaunched::Before)?;

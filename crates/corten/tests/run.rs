@@ -258,7 +258,7 @@ fn a_start_keeps_its_budget_of_system_calls() {
     // Without optimisation the standard library looks whether a descriptor is open before it closes it.
     let looks = text.lines().filter(|line| cfg!(debug_assertions) && line.contains(", F_GETFD")).count();
     // SPECIFICATION.md
-    assert!(count - looks <= 454, "{count} system calls, {looks} of them by the debug build");
+    assert!(count - looks <= 450, "{count} system calls, {looks} of them by the debug build");
     assert!(!text.contains("CLONE_THREAD"), "a thread was started");
     let programs = text.lines().filter(|line| line.contains("execve") && line.contains(" = 0")).count();
     assert!(programs <= 3, "corten, its init, and the program; not {programs}");

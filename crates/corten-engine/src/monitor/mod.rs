@@ -108,7 +108,8 @@ impl Monitor {
     }
 
     /// Runs until the container has ended for good; the exit code of the monitor itself means nothing.
-    pub(crate) fn run(self, drawn: Drawn, starter: Option<OwnedFd>) -> i32 {
+    /// `buffer` is what messages are read into.
+    pub(crate) fn run(self, drawn: Drawn, starter: Option<OwnedFd>, buffer: &mut [u8]) -> i32 {
         let mut clients = Clients::new(self.dirs.container(&self.id));
         let mut keep: Vec<BorrowedFd<'_>> = drawn.joined.iter().map(AsFd::as_fd).collect();
         keep.extend(starter.as_ref().map(AsFd::as_fd));
@@ -131,7 +132,7 @@ impl Monitor {
         if !self.starter {
             clients.list.clear();
         }
-        self.live(running, lease, clients)
+        self.live(running, lease, clients, buffer)
     }
 
     /// Attends a container whose monitor was killed. Forked by whoever found that.
@@ -139,16 +140,21 @@ impl Monitor {
         let mut clients = Clients::new(self.dirs.container(&self.id));
         // Nobody can attach then; all else goes on.
         let _alone = clients.listen(&self.hold);
-        self.live(running, lease, clients)
+        self.live(running, lease, clients, &mut vec![0; session::CHUNK])
     }
 
     /// From a container that runs to one that has ended.
-    fn live(mut self, mut running: Running, mut lease: Option<Lease>, mut clients: Clients) -> i32 {
+    fn live(
+        mut self,
+        mut running: Running,
+        mut lease: Option<Lease>,
+        mut clients: Clients,
+        buffer: &mut [u8],
+    ) -> i32 {
         let mut restarts = Restarts::new();
         loop {
-            let end = self.serve(&mut running, &mut clients);
+            let end = self.serve(&mut running, &mut clients, buffer);
             let Running { mut state, cgroup, streams, .. } = running;
-            drop(streams);
             let clean = self.note(&mut state, cgroup, end);
             self.look_again();
             self.tell_of_the_end(&state);
@@ -157,12 +163,13 @@ impl Monitor {
             let policy = self.config.restart.unwrap_or_default();
             let again = restarts.after(policy, state.exit_code, ran).filter(|_| clean && !self.is_stopped());
             let Some(pause) = again else { self.finish(state, lease.as_ref(), clean, &code, clients) };
+            drop(streams);
             clients.all(EXITED, &code);
             state.status = Status::Restarting;
             state.restart_count += 1;
             // Without it `ps` shows the container as it was.
             let _shown = record::write(&self.dirs.live(&self.id).join("state.json"), &state, false);
-            if self.rest(&mut clients, pause) || self.is_stopped() {
+            if self.rest(&mut clients, pause, buffer) || self.is_stopped() {
                 self.finish(state, lease.as_ref(), clean, &code, clients);
             }
             self.look_again();

@@ -27,21 +27,25 @@ struct Found {
 impl Monitor {
     /// Carries bytes and signals until the first process has ended and everything it wrote is read; how it
     /// ended, if anybody knows.
-    pub(super) fn serve(&self, running: &mut Running, clients: &mut Clients) -> Option<Exit> {
+    pub(super) fn serve(
+        &self,
+        running: &mut Running,
+        clients: &mut Clients,
+        buffer: &mut [u8],
+    ) -> Option<Exit> {
         let dir = self.dirs.container(&self.id);
         let mut log = self.log.clone().and_then(|sink| Log::open(dir, sink).ok());
-        let mut buffer = vec![0; session::CHUNK];
         while let Ok(found) = look(Some(running), clients, None) {
             if found.ended {
                 break;
             }
             // First, while the positions are right; from the last on, since one may be let go.
             for position in found.heard.into_iter().rev() {
-                self.obey(running, clients, position, &mut buffer);
+                self.obey(running, clients, position, buffer);
                 running.streams.input.flush();
             }
             let starter = clients.has_starter();
-            pump(running, &mut buffer, &mut log, clients, 1);
+            pump(running, buffer, &mut log, clients, 1);
             if found.behind {
                 clients.catch_up();
             }
@@ -53,7 +57,7 @@ impl Monitor {
                 clients.accept();
             }
         }
-        pump(running, &mut buffer, &mut log, clients, usize::MAX);
+        pump(running, buffer, &mut log, clients, usize::MAX);
         if let Some(log) = &mut log {
             log.finish();
         }
@@ -63,9 +67,8 @@ impl Monitor {
     }
 
     /// Waits before the next start; whether the container was stopped meanwhile.
-    pub(super) fn rest(&self, clients: &mut Clients, pause: Duration) -> bool {
+    pub(super) fn rest(&self, clients: &mut Clients, pause: Duration, buffer: &mut [u8]) -> bool {
         let until = Instant::now() + pause;
-        let mut buffer = vec![0; session::CHUNK];
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -73,7 +76,7 @@ impl Monitor {
             }
             let Ok(found) = look(None, clients, Some(left)) else { return false };
             for position in found.heard.into_iter().rev() {
-                match session::hear_now(clients.list[position].as_fd(), &mut buffer) {
+                match session::hear_now(clients.list[position].as_fd(), buffer) {
                     Heard::Message(STOPPING, _) => return true,
                     Heard::Gone => drop(clients.list.remove(position)),
                     Heard::Message(kind, _) if super::clients::attaches(kind) => {
