@@ -1,6 +1,6 @@
 //! The program: command, environment, user, capabilities, system-call filter.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use corten_runtime::spec::{Capabilities, Process, Rlimit, Seccomp, User};
 use corten_sys::caps::CapSet;
@@ -81,8 +81,8 @@ pub(crate) fn environment(
         let entry = variable.value.as_ref().map(|value| format!("{}={value}", variable.name));
         said.push((variable.name.clone(), entry));
     }
-    // From the end: an image may have any number of them.
-    let mut known = HashSet::new();
+    // From the end: an image may have any number of them. Ordered, as a hash would ask the kernel for a secret.
+    let mut known = BTreeSet::new();
     let mut env: Vec<String> = said
         .into_iter()
         .rev()
