@@ -9,6 +9,8 @@ use corten_engine::config::{
 use corten_engine::{Dirs, volume};
 use serde_json::{Map, Value, json};
 
+use crate::document_health;
+
 /// `.Mounts`.
 pub(crate) fn mounts(dirs: &Dirs, config: &Config) -> Vec<Value> {
     let propagation = |wanted: Option<Propagation>| wanted.map_or("rprivate", Propagation::as_str);
@@ -134,6 +136,9 @@ pub(crate) fn config(config: &Config) -> Map<String, Value> {
     map.insert("StdinOnce".into(), (config.interactive && stdin).into());
     if let Some(signal) = &config.stop_signal {
         map.insert("StopSignal".into(), signal.clone().into());
+    }
+    if let Some(health) = &config.health {
+        map.insert("Healthcheck".into(), document_health::check(health));
     }
     if let Some(seconds) = config.stop_timeout_s {
         map.insert("StopTimeout".into(), seconds.into());

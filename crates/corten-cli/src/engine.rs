@@ -34,7 +34,7 @@ use crate::engine_api::{
     Import, Load, Loaded, RemoveContainer, RemoveImage, RunOptions, RunOutcome, Update, Visit, VolumeSummary,
 };
 use crate::report::{ENGINE_FAILED, Kind, Report};
-use crate::{document, document_parts, info};
+use crate::{document, document_health, document_parts, info};
 
 /// The engine of this machine.
 #[derive(Debug)]
@@ -207,6 +207,7 @@ fn summary(container: Container) -> ContainerSummary {
     let volume = |mount: &&corten_engine::config::Mount| matches!(mount.source, MountSource::Volume(_));
     let local_volumes = record.config.mounts.iter().filter(volume).count() as u32;
     ContainerSummary {
+        health: state.health.as_ref().map(|health| health.status.as_str().to_owned()),
         state: match state.status {
             Status::Created => ContainerState::Created,
             Status::Running if state.paused => ContainerState::Paused { started_s },
@@ -331,6 +332,9 @@ fn whole(dirs: &Dirs, container: Container) -> Value {
         }
     }
     let lowers = files::layers(dirs, &record).unwrap_or_default();
+    if let (Some(Value::Object(known)), Some(health)) = (document.get_mut("State"), &state.health) {
+        known.insert("Health".to_owned(), document_health::shown(health));
+    }
     if let Value::Object(known) = &mut document {
         known.extend(document_parts::top(dirs, &record, &lowers, state.status == Status::Running));
     }
@@ -866,8 +870,11 @@ impl Engine for LocalEngine {
         corten_engine::top::top(&self.dirs, name, options).map_err(|error| engine_report(&error))
     }
 
-    fn internal(&mut self, _args: Vec<OsString>) -> Result<u8, Report> {
-        Err(Report::user("corten has no internal command of that name"))
+    fn internal(&mut self, args: Vec<OsString>) -> Result<u8, Report> {
+        if args.first().is_none_or(|step| step != exec::probe::STEP) {
+            return Err(Report::user("corten has no internal command of that name"));
+        }
+        exec::probe::main(&self.dirs, &args).map(|code| code as u8).map_err(|error| engine_report(&error))
     }
 
     fn copy(&mut self, request: &Copy, progress: &mut dyn FnMut(u64)) -> Result<Copied, Report> {

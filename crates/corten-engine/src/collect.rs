@@ -227,6 +227,9 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
         let since = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         state.finished_ns = since.map_or_else(record::now_ns, |since| since.as_nanos());
         state.pid = 0;
+        if let Some(health) = &mut state.health {
+            health.end();
+        }
     }
     state
 }

@@ -17,7 +17,7 @@ use crate::error::{At, EngineError};
 use crate::session::{self, EXITED, FAILED, RESIZE, STARTED, STDERR, STDIN, STDOUT};
 
 /// `> /dev/stdout` opens the stream again, as whichever user the program is then.
-const STREAM_MODE: Mode = Mode::from_raw_mode(0o666);
+pub(super) const STREAM_MODE: Mode = Mode::from_raw_mode(0o666);
 
 /// What the attendant takes over from the process that forked it.
 pub(super) struct Attendant {

@@ -10,6 +10,7 @@
 //! ```
 
 mod clients;
+mod health;
 mod restart;
 mod serve;
 mod streams;
@@ -77,6 +78,8 @@ struct Running {
     cgroup: Option<Cgroup>,
     streams: Streams,
     state: State,
+    /// Of a container that has a health check.
+    checks: Option<Box<health::Checks>>,
 }
 
 impl Monitor {
@@ -232,9 +235,10 @@ impl Monitor {
             ..State::created()
         };
         state.pid_start = record::start_of(state.pid).unwrap_or(0);
+        let checks = self.checks(&mut state);
         self.show(&state);
         self.tell(&[("start", &[], state.started_ns)]);
-        Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state })
+        Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state, checks })
     }
 
     /// Without it `ps` shows a container that was made and not started; it runs all the same.
@@ -256,6 +260,9 @@ impl Monitor {
             }
         }
         state.pid = 0;
+        if let Some(health) = &mut state.health {
+            health.end();
+        }
         let Some(cgroup) = cgroup else { return true };
         state.oom_killed = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
         // With process 1 the kernel ends the rest; without a pid namespace they are ours to end.
@@ -380,7 +387,8 @@ pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> R
         if monitor.detach(keep).is_err() {
             return 1;
         }
-        monitor.take_over(Running { pidfd, cgroup, streams, state }, lease)
+        let checks = monitor.resumed_checks(&state);
+        monitor.take_over(Running { pidfd, cgroup, streams, state, checks }, lease)
     })
     .map(drop)
     .at("fork", "monitor")

@@ -16,6 +16,8 @@ use crate::session::{self, Heard, RESIZE, SIGNAL, STARTED, STDERR, STDIN, STDOUT
 /// What one look at all descriptors found.
 struct Found {
     ended: bool,
+    /// The attendant of a health check's probe has ended.
+    probed: bool,
     writable: bool,
     new: bool,
     /// The positions of clients that said something or went.
@@ -30,10 +32,14 @@ impl Monitor {
         let dir = self.dirs.container(&self.id);
         let mut log = self.log.clone().and_then(|sink| Log::open(dir, sink).ok());
         let mut buffer = vec![0; session::CHUNK];
-        while let Ok(found) = look(Some(running), clients, None) {
+        while let Ok(found) = {
+            let idle = running.checks.as_ref().and_then(|checks| checks.idle());
+            look(Some(running), clients, idle)
+        } {
             if found.ended {
                 break;
             }
+            self.attend_health(running, found.probed);
             // First, while the positions are right; from the last on, since one may be let go.
             for position in found.heard.into_iter().rev() {
                 obey(running, clients, position, &mut buffer);
@@ -57,6 +63,9 @@ impl Monitor {
         pump(running, &mut buffer, &mut log, clients, usize::MAX);
         if let Some(log) = &mut log {
             log.finish();
+        }
+        if let Some(checks) = running.checks.take() {
+            checks.finish();
         }
         // Not our child if we adopted it.
         let end = corten_sys::wait::wait_pidfd(running.pidfd.as_fd()).ok();
@@ -123,6 +132,7 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
     });
     let mut input = None;
     let mut pidfd = None;
+    let mut probe = None;
     if let Some(running) = running {
         pidfd = Some(fds.len());
         fds.push(PollFd::new(&running.pidfd, PollFlags::IN));
@@ -131,6 +141,10 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
         if let (Some(stdin), false) = (&running.streams.stdin, running.streams.pending.is_empty()) {
             input = Some(fds.len());
             fds.push(PollFd::new(stdin, PollFlags::OUT));
+        }
+        if let Some(attendant) = running.checks.as_ref().and_then(|checks| checks.attendant()) {
+            probe = Some(fds.len());
+            fds.push(PollFd::from_borrowed_fd(attendant, PollFlags::IN));
         }
     }
     let timeout = timeout.map(|timeout| Timespec {
@@ -146,6 +160,7 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
     let heard = (0..clients.list.len()).filter(|&at| fds[at].revents().intersects(said)).collect();
     Ok(Found {
         ended: ready(pidfd),
+        probed: ready(probe),
         writable: ready(input),
         new: ready(listener),
         heard,
