@@ -113,15 +113,20 @@ fn kill(pid: i32) {
     poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).unwrap();
 }
 
-/// Processes that live and whose command line ends so.
-fn processes(end: &str) -> Vec<i32> {
+/// Processes that live and whose command line, with spaces between the words, is so.
+fn processes(is: impl Fn(&str) -> bool) -> Vec<i32> {
     let pids = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let is = |pid: &i32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).replace('\0', " ").trim_end().ends_with(end)
+        is(String::from_utf8_lossy(&line).replace('\0', " ").trim_end())
     };
     pids.filter(is).collect()
+}
+
+/// Processes of exactly this command.
+fn running(command: &str) -> Vec<i32> {
+    processes(|line| line == command)
 }
 
 /// The children of a process that have this name.
@@ -254,10 +259,8 @@ fn an_images_check_is_run_and_flags_go_over_it_field_by_field() {
     );
     run("none", &["--no-healthcheck"]);
     let none = host.inspect("none");
-    assert_eq!(
-        (&none["Config"]["Healthcheck"], &none["State"]["Health"]),
-        (&json!({"Test": ["NONE"]}), &Value::Null)
-    );
+    assert_eq!(none["Config"]["Healthcheck"]["Test"], json!(["NONE"]));
+    assert_eq!(none["State"]["Health"], Value::Null);
     // A commit keeps it, and may change it.
     host.ok(&["commit", "flags", "kept"]);
     host.ok(&["commit", "--change", "HEALTHCHECK CMD [\"echo\", \"a  b\"]", "flags", "changed"]);
@@ -309,7 +312,7 @@ fn a_probe_that_never_ends_is_killed_with_all_it_forked() {
         "1",
     ];
     host.start("stuck", &flags);
-    let began = || processes(&long).len();
+    let began = || running(&long).len();
     until("the probe runs", || began() >= 4);
     assert_eq!(host.follow("stuck").next(), "health_status: unhealthy");
     let log = host.health("stuck")["Log"][0].take();
@@ -321,7 +324,7 @@ fn a_probe_that_never_ends_is_killed_with_all_it_forked() {
     host.health_when("stuck", |health| health["Log"].as_array().unwrap().len() >= 3);
     assert!(began() <= 10, "{}", began());
     host.ok(&["rm", "-f", "stuck"]);
-    assert_eq!(processes(&long), []);
+    assert!(running(&long).is_empty());
 }
 
 #[test]
@@ -435,32 +438,26 @@ fn a_killed_monitor_leaves_no_probe_and_the_next_goes_on() {
     for flags in [&[][..], &["--userns", "host"]] {
         let flags = with(&[&["--health-cmd", &script], flags].concat());
         let id = host.start("web", &flags);
-        until("a probe", || !processes(&long).is_empty());
+        until("a probe", || !running(&long).is_empty());
         let monitor = host.monitor("web");
         let [attendant] = children(monitor, "corten-health")[..] else { panic!("one probe at a time") };
         let attendant = pidfd_open(Pid::from_raw(attendant).unwrap(), PidfdFlags::empty()).unwrap();
         kill(monitor);
         poll(&mut [PollFd::new(&attendant, PollFlags::IN)], None).unwrap();
-        assert_eq!(processes(&long), [], "the attendant goes when the probe is reaped");
+        assert!(running(&long).is_empty(), "the attendant goes when the probe is reaped");
         assert_eq!(host.file(&id, "probes"), "x\n");
         // The next command forks another.
         assert!(host.ok(&["ps", "--format", "{{.Status}}"]).ends_with("(health: starting)"));
-        until("the next monitor's probe", || !processes(&long).is_empty());
+        until("the next monitor's probe", || !running(&long).is_empty());
         // Nobody in the container can write to our binary: see `exec/seal.rs`.
         if flags.contains(&"host") {
-            let attendants = processes(&format!("internal health-probe {id}"));
-            assert!(attendants.is_empty(), "the last word is a descriptor");
-            let sealed = processes("").into_iter().filter(|pid| {
-                let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&line).contains(&format!("health-probe\0{id}"))
-            });
-            let sealed: Vec<i32> = sealed.collect();
+            let sealed = processes(|line| line.contains(&format!(" internal health-probe {id} ")));
             let [sealed] = sealed[..] else { panic!("{sealed:?}") };
             let mount = rustix::fs::statvfs(format!("/proc/{sealed}/exe")).unwrap();
             assert!(mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
         }
         host.ok(&["exec", "web", "touch", "/go"]);
-        for pid in processes(&long) {
+        for pid in running(&long) {
             kill(pid);
         }
         assert_eq!(host.follow("web").next(), "health_status: healthy");

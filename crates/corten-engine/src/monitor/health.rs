@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use corten_sys::clone::Child;
-use corten_sys::wait::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Signal, pidfd_send_signal};
@@ -77,17 +76,22 @@ impl Checks {
 
     /// Notes what the probe came to, whose attendant has ended; the status if it is another one now.
     fn note_end(&mut self, init: i32, now: Now) -> Option<Status> {
-        match self.probe.take()?.outcome() {
-            // The container's end kills it first: that is no failure of it.
-            Outcome::Ended { exit: Exit::Signal(9), .. } if is_ending(init) => self.health.put_off(now),
-            Outcome::Nothing => self.health.put_off(now),
+        let end = match self.probe.take()?.outcome() {
+            Outcome::Nothing => None,
             Outcome::Ended { exit, output } => {
                 let output = String::from_utf8_lossy(&output).into_owned();
-                return self.health.ended(End::Exited { code: exit.shell_code(), output }, now);
+                Some(End::Exited { code: exit.shell_code(), output })
             }
-            Outcome::Failed(why) => return self.health.ended(End::Failed(why), now),
+            Outcome::Failed(why) => Some(End::Failed(why)),
+        };
+        // A container that ends kills the probe before it has ended itself: that is no failure.
+        match end.filter(|end| matches!(end, End::Exited { code: 0, .. }) || !is_ending(init)) {
+            Some(end) => self.health.ended(end, now),
+            None => {
+                self.health.put_off(now);
+                None
+            }
         }
-        None
     }
 
     /// Starts or kills a probe if it is time; the status if it is another one now.
