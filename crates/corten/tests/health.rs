@@ -431,6 +431,32 @@ fn who_is_paused_is_not_probed() {
 }
 
 #[test]
+fn the_time_that_a_probe_is_frozen_is_not_held_against_it() {
+    let host = need_host!();
+    let script = "echo x >> /probes; [ $(cat /probes | busybox wc -l) -gt 1 ] || sleep 1000000";
+    let flags = ["--health-cmd", script, "--health-interval", "50ms", "--health-timeout", "2s"];
+    let id = host.start("still", &flags);
+    host.start("other", &with(&["--health-cmd", "true"]));
+    until("a probe", || !host.file(&id, "probes").is_empty());
+    host.ok(&["pause", "still"]);
+    let log = host.health("still")["Log"].take();
+    // Longer than the timeout, as the other one's probes say.
+    let paused = Instant::now();
+    while paused.elapsed() < Duration::from_secs(3) {
+        let last = host.health("other")["Log"][0]["Start"].take();
+        host.health_when("other", |health| health["Log"][0]["Start"] != last);
+    }
+    assert_eq!(host.health("still")["Log"], log);
+    host.ok(&["unpause", "still"]);
+    let seen = log.as_array().unwrap().len();
+    let health = host.health_when("still", |health| !health["Log"][seen].is_null());
+    assert_eq!(health["Log"][seen]["ExitCode"], 0, "{health}");
+    assert_eq!(health["Status"], "healthy");
+    host.ok(&["rm", "-f", "still", "other"]);
+    host.assert_clean(&[]);
+}
+
+#[test]
 fn a_killed_monitor_leaves_no_probe_and_the_next_goes_on() {
     let host = need_host!();
     let long = format!("sleep 8{:06}", std::process::id());
