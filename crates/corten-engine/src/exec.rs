@@ -309,6 +309,7 @@ fn start(
         cgroup: attendant.cgroup.as_ref(),
         stdio,
         give_up: None,
+        dies_with_parent: false,
     };
     corten_runtime::apply::exec(plan, &options)
 }

@@ -493,6 +493,39 @@ fn a_killed_monitor_leaves_no_probe_and_the_next_goes_on() {
 }
 
 #[test]
+fn a_killed_attendant_takes_the_probe_with_it() {
+    let host = need_host!();
+    let long = format!("sleep 7{:06}", std::process::id());
+    host.start(
+        "web",
+        &with(&["--user", "web", "--health-cmd", &format!("exec {long}"), "--health-retries", "1"]),
+    );
+    let mut told = host.follow("web");
+    until("a probe", || running(&long).len() == 1);
+    let monitor = host.monitor("web");
+    let [attendant] = children(monitor, "corten-health")[..] else { panic!("one probe at a time") };
+    let [probe] = running(&long)[..] else { panic!("one probe at a time") };
+    let probe = pidfd_open(Pid::from_raw(probe).unwrap(), PidfdFlags::empty()).unwrap();
+    kill(attendant);
+    poll(&mut [PollFd::new(&probe, PollFlags::IN)], None).unwrap();
+    assert_eq!(told.next(), "health_status: unhealthy");
+    let log = host.health("web")["Log"][0].take();
+    assert_eq!(
+        (&log["ExitCode"], &log["Output"]),
+        (&json!(-1), &json!("the attendant of the probe was killed"))
+    );
+    // Both at once: the container ends all the same.
+    until("another probe", || running(&long).len() == 1);
+    let [attendant] = children(monitor, "corten-health")[..] else { panic!("one probe at a time") };
+    for pid in [monitor, attendant] {
+        kill(pid);
+    }
+    host.ok(&["rm", "-f", "web"]);
+    assert!(running(&long).is_empty());
+    host.assert_clean(&[]);
+}
+
+#[test]
 fn a_new_start_begins_anew() {
     let host = need_host!();
     let script = "test ! -e /bad";

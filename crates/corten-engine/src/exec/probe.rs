@@ -7,7 +7,8 @@
 //! One message goes to the monitor: how it ended, and the first of what it wrote. The rest is thrown away, so
 //! nobody's memory grows and the probe never waits for a reader. When the monitor shuts its side down, or is
 //! killed, the attendant kills the probe with its process group (its session's first, which only processes
-//! that made a group of their own have left), reaps it, and goes too.
+//! that made a group of their own have left), reaps it, and goes too. Killed itself, it takes the probe's first
+//! process with it (`PR_SET_PDEATHSIG`).
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -145,6 +146,7 @@ fn probe(dirs: &Dirs, id: &str, socket: BorrowedFd<'_>) -> Result<Outcome, Engin
         cgroup: running.cgroup.as_ref(),
         stdio: [null.as_fd(), write.as_fd(), write.as_fd()],
         give_up: Some(socket),
+        dies_with_parent: true,
     };
     let Executed { child, .. } = corten_runtime::apply::exec(plan, &options)?;
     drop(write);

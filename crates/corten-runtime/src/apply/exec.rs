@@ -50,6 +50,9 @@ pub struct ExecOptions<'a> {
     /// When something happens on this, a process that does not run yet is killed: the container's files may
     /// be of a file system that never answers.
     pub give_up: Option<BorrowedFd<'a>>,
+    /// The process is killed when the caller dies, unless its execve gives it rights (prctl(2),
+    /// `PR_SET_PDEATHSIG`).
+    pub dies_with_parent: bool,
 }
 
 /// A process that runs in the container, the caller's child.
@@ -250,6 +253,7 @@ fn run(steps: &mut ChildSteps<'_>, go: &Message) -> i32 {
         stdio: Some(steps.options.stdio),
         terminal: terminal.as_ref().map(AsFd::as_fd),
         start_gate: None,
+        dies_with_parent: steps.options.dies_with_parent,
     };
     payload::run(&mut payload, go)
 }

@@ -32,6 +32,8 @@ pub(crate) struct Steps<'a> {
     pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
     pub(crate) terminal: Option<BorrowedFd<'a>>,
     pub(crate) start_gate: Option<BorrowedFd<'a>>,
+    /// Whoever cloned it must not be outlived.
+    pub(crate) dies_with_parent: bool,
 }
 
 impl<'a> Steps<'a> {
@@ -52,6 +54,12 @@ pub(crate) fn run(inherited: &mut Steps<'_>, go: &Message) -> i32 {
         // A filter may forbid what reporting takes; from here on only the exec can fail in earnest.
         if !announced && matches!(op, Op::Seccomp(_) | Op::Exec { .. }) {
             if let Some(Err(failure)) = inherited.start_gate.map(wait_at) {
+                wire::report(inherited.socket, index, failure);
+                return SETUP_FAILED;
+            }
+            // Now, as the kernel forgets it with a change of rights. A parent that is gone already hears nothing.
+            let dies = inherited.dies_with_parent.then(|| corten_sys::prctl::set_parent_death_signal(9));
+            if let Some(Err(failure)) = dies.map(|set| set.at(Call::Prctl)) {
                 wire::report(inherited.socket, index, failure);
                 return SETUP_FAILED;
             }
