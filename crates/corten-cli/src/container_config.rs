@@ -184,12 +184,13 @@ impl ContainerFlags {
 
     fn health(&mut self) -> Result<Option<Health>, Report> {
         let health = Health {
-            test: self.health_cmd.take().map(HealthTest::Shell),
+            test: self.health_cmd.take().filter(|line| !line.is_empty()).map(HealthTest::Shell),
             interval_ns: self.health_interval,
             timeout_ns: self.health_timeout,
             start_period_ns: self.health_start_period,
             start_interval_ns: self.health_start_interval,
             retries: self.health_retries,
+            shell: Vec::new(),
         };
         health.checked(self.no_healthcheck).map_err(refuse)
     }

@@ -13,7 +13,7 @@ use corten_engine::{Dirs, files};
 use corten_store::Image;
 use serde_json::{Map, Value, json};
 
-use crate::document_parts;
+use crate::{document_health, document_parts};
 
 /// The part of Docker's container document that is known here.
 pub(crate) fn container(dirs: &Dirs, container: Container) -> Value {
@@ -95,6 +95,9 @@ pub(crate) fn container(dirs: &Dirs, container: Container) -> Value {
         }
     }
     let lowers = files::layers(dirs, &record).unwrap_or_default();
+    if let (Some(Value::Object(known)), Some(health)) = (document.get_mut("State"), &state.health) {
+        known.insert("Health".to_owned(), document_health::shown(health));
+    }
     if let Value::Object(known) = &mut document {
         known.extend(document_parts::top(dirs, &record, &lowers, state.status == Status::Running));
     }
@@ -269,6 +272,9 @@ pub(crate) fn config(config: &Config) -> Map<String, Value> {
     map.insert("StdinOnce".into(), (config.interactive && stdin).into());
     if let Some(signal) = &config.stop_signal {
         map.insert("StopSignal".into(), signal.clone().into());
+    }
+    if let Some(health) = &config.health {
+        map.insert("Healthcheck".into(), document_health::check(health));
     }
     if let Some(seconds) = config.stop_timeout_s {
         map.insert("StopTimeout".into(), seconds.into());

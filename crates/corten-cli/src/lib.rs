@@ -16,6 +16,7 @@ mod container_config;
 mod container_flags;
 pub mod context;
 mod document;
+mod document_health;
 mod document_parts;
 mod engine;
 pub mod engine_api;

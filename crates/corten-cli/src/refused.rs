@@ -7,12 +7,6 @@ use crate::flags::{Meta, Refused};
 pub(crate) const NOT_YET: &[(&str, &str)] = &[
     ("cpu-rt-period", "real-time scheduling of cgroups is not supported yet"),
     ("cpu-rt-runtime", "real-time scheduling of cgroups is not supported yet"),
-    ("health-cmd", "health checks are not supported yet"),
-    ("health-interval", "health checks are not supported yet"),
-    ("health-retries", "health checks are not supported yet"),
-    ("health-start-interval", "health checks are not supported yet"),
-    ("health-start-period", "health checks are not supported yet"),
-    ("health-timeout", "health checks are not supported yet"),
     ("publish", "ports cannot be published yet"),
     ("publish-all", "ports cannot be published yet"),
     ("storage-opt", "the storage driver has no options"),

@@ -29,6 +29,7 @@ pub(crate) fn container(container: Container) -> ContainerSummary {
     let volume = |mount: &&corten_engine::config::Mount| matches!(mount.source, MountSource::Volume(_));
     let local_volumes = record.config.mounts.iter().filter(volume).count() as u32;
     ContainerSummary {
+        health: state.health.as_ref().map(|health| health.status.as_str().to_owned()),
         state: match state.status {
             Status::Created => ContainerState::Created,
             Status::Running if state.paused => ContainerState::Paused { started_s },

@@ -101,7 +101,34 @@ fn spellings() {
         ),
         (&["--restart", "no", "--no-healthcheck", "--disable-content-trust", "i"], |c| {
             c.restart == Some(Restart::No)
+                && c.health.as_ref().is_some_and(|health| health.test == Some(HealthTest::None))
         }),
+        (
+            &[
+                "--health-cmd",
+                "a b",
+                "--health-interval",
+                "1m30s",
+                "--health-timeout=2s",
+                "--health-start-period=3s",
+                "--health-start-interval=4s",
+                "--health-retries=5",
+                "i",
+            ],
+            |c| {
+                c.health
+                    == Some(Health {
+                        test: Some(HealthTest::Shell("a b".into())),
+                        interval_ns: Some(90_000_000_000),
+                        timeout_ns: Some(2_000_000_000),
+                        start_period_ns: Some(3_000_000_000),
+                        start_interval_ns: Some(4_000_000_000),
+                        retries: Some(5),
+                        shell: Vec::new(),
+                    })
+            },
+        ),
+        (&["--health-cmd", "", "i"], |c| c.health.is_none()),
     ];
     for (args, check) in cases {
         let args: Vec<&str> = ["run"].iter().chain(*args).copied().collect();
@@ -195,8 +222,8 @@ fn refusals() {
         (&["-p", "80:80", "i"], "error: --publish is refused: ports cannot be published yet\nSee"),
         (&["-P", "i"], "error: --publish-all is refused: ports cannot be published yet\nSee"),
         (
-            &["--health-cmd", "x", "i"],
-            "error: --health-cmd is refused: health checks are not supported yet\nSee",
+            &["--no-healthcheck", "--health-cmd", "x", "i"],
+            "error: --no-healthcheck conflicts with --health-* options\n",
         ),
         (&["--cpu-count=2", "i"], "error: --cpu-count is refused: it is for Windows containers only\nSee"),
         (

@@ -234,6 +234,9 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
         // The times of files are the clock's of the last tick.
         state.finished_ns = since.map_or_else(record::now_ns, |since| since.as_nanos()).max(state.started_ns);
         state.pid = 0;
+        if let Some(health) = &mut state.health {
+            health.end();
+        }
     }
     state
 }

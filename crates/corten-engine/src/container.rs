@@ -29,6 +29,11 @@ pub(crate) fn exists(dirs: &Dirs, id: &str) -> bool {
     dirs.container(id).exists() || dirs.live(id).exists()
 }
 
+/// The container of this id.
+pub(crate) fn of_id(dirs: &Dirs, id: &str) -> Result<Container, EngineError> {
+    read(dirs, id)?.ok_or_else(|| EngineError::NoSuchContainer(id.to_owned()))
+}
+
 fn read(dirs: &Dirs, id: &str) -> Result<Option<Container>, EngineError> {
     let (live, kept) = (dirs.live(id), dirs.container(id));
     let record: Option<Record> = match record::read(&live.join("config.json"))? {

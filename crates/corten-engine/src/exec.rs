@@ -9,6 +9,7 @@
 //! client hurts it no more than it would a container.
 
 mod attend;
+pub mod probe;
 mod seal;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -79,8 +80,7 @@ struct Running {
 /// See [`EngineError`]; there is no process then.
 pub fn exec(dirs: &Dirs, name: &str, config: &ExecConfig, seal: Seal<'_>) -> Result<Outcome, EngineError> {
     let running = Running::find(dirs, name)?;
-    if dirs.rootless.is_some() || running.first_id().is_none() {
-        // Root in there is who may write to the file that we are.
+    if running.may_write_to_us(dirs) {
         seal.apply(dirs)?;
     }
     let id = running.record.id.clone();
@@ -188,7 +188,11 @@ pub fn exit_code(error: &EngineError) -> u8 {
 
 impl Running {
     fn find(dirs: &Dirs, name: &str) -> Result<Self, EngineError> {
-        let Container { record, state } = container::find(dirs, name)?;
+        Self::of(container::find(dirs, name)?)
+    }
+
+    fn of(container: Container) -> Result<Self, EngineError> {
+        let Container { record, state } = container;
         let init = container::process(&state).ok_or_else(|| EngineError::NotRunning(record.id.clone()))?;
         // An ordinary user's container may have none. One that is gone is no cgroup to be outside of.
         let cgroup =
@@ -200,6 +204,11 @@ impl Running {
             return Err(EngineError::Paused(why));
         }
         Ok(Self { record, state, init, cgroup })
+    }
+
+    /// Whether root in there is who may write to the file that we are.
+    fn may_write_to_us(&self, dirs: &Dirs) -> bool {
+        dirs.rootless.is_some() || self.first_id().is_none()
     }
 
     /// The first id of its user namespace, unless that is the host's. By what it was made as, and not as its
@@ -330,6 +339,8 @@ fn start(
         init_pid: attendant.init_pid,
         cgroup: attendant.cgroup.as_ref(),
         stdio,
+        give_up: None,
+        dies_with_parent: false,
     };
     corten_runtime::apply::exec(plan, &options)
 }

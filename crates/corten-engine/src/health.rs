@@ -4,22 +4,19 @@
 //! ```text
 //!                 due                     its end
 //!   Waiting ─────────────▶ Probing ─────────────────────▶ Waiting
-//!      │ ▲                    │ timeout: Kill                ▲
-//!      │ │                    └──────────▶ Killing ──────────┘ its end: a failure
-//!      ▼ │ resume
-//!    Paused
+//!     ▲ │                     │ timeout: Kill                ▲
+//!     └─┘ put_off             └──────────▶ Killing ──────────┘ its end: a failure
 //!
 //!   starting ──success──▶ healthy ◀──success── unhealthy
 //!       └────────┴─ `retries` failures in a row ───▶ ┘        (none counts in the start period, until a success)
 //! ```
 //!
 //! Between two probes lies an interval from the end of one to the start of the next; so does the first from
-//! the container's start. A container that is paused is not probed, and begins a new interval afterwards.
+//! the container's start. A container that is paused is not probed: what is due is put off by an interval.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use corten_oci::image::config::Healthcheck;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Health as Config, HealthTest};
@@ -51,55 +48,31 @@ pub struct Check {
 }
 
 impl Check {
-    /// `None`: there is no check. `shell` is the image's SHELL.
+    /// `None`: there is no check.
     #[must_use]
-    pub fn resolve(
-        config: Option<&Config>,
-        image: Option<&Healthcheck>,
-        shell: Option<&[String]>,
-    ) -> Option<Self> {
-        let none = Config::default();
-        let config = config.unwrap_or(&none);
-        let inherited = image.map(|image| image.test.as_slice()).unwrap_or_default();
-        let line = |line: &str| -> Vec<String> {
-            let default = ["/bin/sh".to_owned(), "-c".to_owned()];
-            let shell = shell.filter(|shell| !shell.is_empty()).unwrap_or(&default);
-            shell.iter().cloned().chain([line.to_owned()]).collect()
-        };
-        let command = match (&config.test, inherited) {
-            (Some(HealthTest::None), _) => return None,
-            (Some(HealthTest::Shell(text)), _) => line(text),
-            (Some(HealthTest::Exec(words)), _) => words.clone(),
-            (None, [kind, text]) if kind == "CMD-SHELL" => line(text),
-            (None, [kind, words @ ..]) if kind == "CMD" => words.to_vec(),
-            // `NONE`, nothing at all, or a kind that nobody knows: Docker checks nothing then.
-            (None, _) => return None,
+    pub fn of(config: &Config) -> Option<Self> {
+        let command = match config.test.as_ref()? {
+            HealthTest::None => return None,
+            HealthTest::Exec(words) => words.clone(),
+            HealthTest::Shell(line) => {
+                let default = ["/bin/sh".to_owned(), "-c".to_owned()];
+                let shell = if config.shell.is_empty() { &default[..] } else { &config.shell };
+                [shell, std::slice::from_ref(line)].concat()
+            }
         };
         if command.is_empty() {
             return None;
         }
-        let choose = |own: Option<i64>, inherited: Option<i64>, default: Duration| {
-            let said = own.filter(|ns| *ns > 0).or(inherited.filter(|ns| *ns > 0));
-            said.map_or(default, |ns| Duration::from_nanos(ns.unsigned_abs()))
+        let choose = |said: Option<i64>, default: Duration| {
+            said.filter(|ns| *ns > 0).map_or(default, |ns| Duration::from_nanos(ns.unsigned_abs()))
         };
-        let own = config.retries.filter(|retries| *retries > 0);
-        let inherited =
-            image.and_then(|image| u32::try_from(image.retries).ok()).filter(|retries| *retries > 0);
         Some(Self {
             command,
-            interval: choose(config.interval_ns, image.map(|image| image.interval), INTERVAL),
-            timeout: choose(config.timeout_ns, image.map(|image| image.timeout), TIMEOUT),
-            start_period: choose(
-                config.start_period_ns,
-                image.map(|image| image.start_period),
-                Duration::ZERO,
-            ),
-            start_interval: choose(
-                config.start_interval_ns,
-                image.map(|image| image.start_interval),
-                START_INTERVAL,
-            ),
-            retries: own.or(inherited).unwrap_or(RETRIES),
+            interval: choose(config.interval_ns, INTERVAL),
+            timeout: choose(config.timeout_ns, TIMEOUT),
+            start_period: choose(config.start_period_ns, Duration::ZERO),
+            start_interval: choose(config.start_interval_ns, START_INTERVAL),
+            retries: config.retries.filter(|retries| *retries > 0).unwrap_or(RETRIES),
         })
     }
 }
@@ -117,13 +90,23 @@ pub enum Status {
 }
 
 impl Status {
+    /// Docker's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+
     /// The event that tells of it.
     #[must_use]
     pub fn event(self) -> &'static str {
         match self {
-            Status::Starting => "health_status: starting",
-            Status::Healthy => "health_status: healthy",
-            Status::Unhealthy => "health_status: unhealthy",
+            Self::Starting => "health_status: starting",
+            Self::Healthy => "health_status: healthy",
+            Self::Unhealthy => "health_status: unhealthy",
         }
     }
 }
@@ -152,10 +135,17 @@ pub struct Shown {
     pub log: VecDeque<Probe>,
 }
 
+impl Shown {
+    /// The container has ended: nobody checks it any more, and Docker calls that unhealthy.
+    pub fn end(&mut self) {
+        self.status = Status::Unhealthy;
+    }
+}
+
 /// A moment, by a clock that never jumps and by the one on the wall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// CLOCK_MONOTONIC.
+    /// Since the same moment always.
     pub monotonic: Duration,
     /// Nanoseconds since 1970.
     pub wall_ns: u128,
@@ -189,7 +179,6 @@ enum Phase {
     Waiting { due: Duration },
     Probing { start_ns: u128, start: Duration },
     Killing { start_ns: u128, start: Duration },
-    Paused,
 }
 
 /// The health of a container that runs.
@@ -198,8 +187,6 @@ pub struct Health {
     check: Check,
     started: Duration,
     phase: Phase,
-    /// The container was paused during the probe.
-    paused: bool,
     shown: Shown,
 }
 
@@ -209,8 +196,16 @@ impl Health {
     pub fn new(check: Check, now: Now) -> Self {
         let shown =
             Shown { status: Status::Starting, failing_streak: 0, log: VecDeque::with_capacity(MAX_LOG) };
-        let mut health = Self { check, started: now.monotonic, phase: Phase::Paused, paused: false, shown };
-        health.wait(now);
+        Self::resumed(check, shown, now.monotonic, Duration::ZERO, now)
+    }
+
+    /// Of a container that was `started` before somebody else checked it; the last probe, or its start, was so
+    /// long ago.
+    #[must_use]
+    pub fn resumed(check: Check, shown: Shown, started: Duration, idle: Duration, now: Now) -> Self {
+        let mut health = Self { check, started, phase: Phase::Waiting { due: now.monotonic }, shown };
+        let due = now.monotonic + health.interval(now).saturating_sub(idle);
+        health.phase = Phase::Waiting { due };
         health
     }
 
@@ -220,12 +215,6 @@ impl Health {
         &self.shown
     }
 
-    /// The command of a probe.
-    #[must_use]
-    pub fn command(&self) -> &[String] {
-        &self.check.command
-    }
-
     /// When [`Health::tick`] has something to do, on the monotonic clock; `None`: not before something else
     /// has happened.
     #[must_use]
@@ -233,7 +222,7 @@ impl Health {
         match self.phase {
             Phase::Waiting { due } => Some(due),
             Phase::Probing { start, .. } => Some(start + self.check.timeout),
-            Phase::Killing { .. } | Phase::Paused => None,
+            Phase::Killing { .. } => None,
         }
     }
 
@@ -252,7 +241,7 @@ impl Health {
                 self.phase = Phase::Killing { start_ns, start };
                 Some(Action::Kill)
             }
-            Phase::Killing { .. } | Phase::Paused => None,
+            Phase::Killing { .. } => None,
         }
     }
 
@@ -262,13 +251,14 @@ impl Health {
         let (start_ns, start, timed_out) = match self.phase {
             Phase::Probing { start_ns, start } => (start_ns, start, false),
             Phase::Killing { start_ns, start } => (start_ns, start, true),
-            Phase::Waiting { .. } | Phase::Paused => return None,
+            Phase::Waiting { .. } => return None,
         };
+        let limit = self.check.timeout;
         let (exit_code, output) = match end {
-            End::Exited { output, .. } if timed_out => {
-                let limit = self.check.timeout;
+            End::Exited { output, .. } if timed_out && !output.is_empty() => {
                 (-1, format!("Health check exceeded timeout ({limit:?}): {output}"))
             }
+            _ if timed_out => (-1, format!("Health check exceeded timeout ({limit:?})")),
             End::Exited { code, output } => (i32::from(code), output),
             End::Failed(why) => (-1, why),
         };
@@ -279,36 +269,24 @@ impl Health {
         }
         let output = shortened(output);
         self.shown.log.push_back(Probe { start_ns, end_ns: now.wall_ns, exit_code, output });
-        if self.paused {
-            self.phase = Phase::Paused;
-        } else {
-            self.wait(now);
-        }
+        self.wait(now);
         (self.shown.status != before).then_some(self.shown.status)
     }
 
-    /// The container is paused, and a probe in it with it: its time is not held against it.
-    pub fn pause(&mut self) {
-        self.paused = true;
-        if matches!(self.phase, Phase::Waiting { .. } | Phase::Probing { .. }) {
-            // A probe that was under way has no result: Docker drops it.
-            self.phase = Phase::Paused;
-        }
-    }
-
-    /// The container goes on.
-    pub fn resume(&mut self, now: Now) {
-        self.paused = false;
-        if self.phase == Phase::Paused {
-            self.wait(now);
-        }
+    /// What is due waits for another interval, and a probe under way has no result: the container is paused, or
+    /// is about to end.
+    pub fn put_off(&mut self, now: Now) {
+        self.wait(now);
     }
 
     fn wait(&mut self, now: Now) {
+        self.phase = Phase::Waiting { due: now.monotonic + self.interval(now) };
+    }
+
+    fn interval(&self, now: Now) -> Duration {
         let starting = self.shown.status == Status::Starting
             && now.monotonic.saturating_sub(self.started) < self.check.start_period;
-        let interval = if starting { self.check.start_interval } else { self.check.interval };
-        self.phase = Phase::Waiting { due: now.monotonic + interval };
+        if starting { self.check.start_interval } else { self.check.interval }
     }
 
     fn count(&mut self, success: bool, start: Duration) {

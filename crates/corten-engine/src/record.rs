@@ -87,6 +87,9 @@ pub struct State {
     /// How often its policy started it again.
     #[serde(default)]
     pub restart_count: u32,
+    /// What its health checks found; `None` without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<crate::health::Shown>,
     /// Its processes are frozen. Not kept here: a file beside the state says so.
     #[serde(skip)]
     pub paused: bool,
@@ -110,6 +113,7 @@ impl State {
             first_id: 0,
             unmapped_binds: Vec::new(),
             restart_count: 0,
+            health: None,
             paused: false,
         }
     }

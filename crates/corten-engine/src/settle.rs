@@ -3,7 +3,7 @@
 
 use corten_store::{Image, Store};
 
-use crate::config::{Config, MountSource};
+use crate::config::{Config, Health, MountSource};
 use crate::dirs::Dirs;
 use crate::error::EngineError;
 use crate::resolve::MountedImage;
@@ -19,6 +19,11 @@ pub(crate) fn settle(dirs: &Dirs, config: &mut Config, image: Option<&Image>) ->
             config.stop_signal = image.config.stop_signal.clone().filter(|signal| !signal.is_empty());
         }
     }
+    config.health = Health::over(
+        config.health.take(),
+        image.and_then(|image| image.config.healthcheck.as_ref()),
+        image.and_then(|image| image.config.shell.as_deref()),
+    );
     crate::resolve::check_stop_signal(config)?;
     crate::volume::settle(dirs, config, image)
 }

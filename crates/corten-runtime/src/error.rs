@@ -84,6 +84,9 @@ pub enum StartError {
     /// The container in which something was to be executed has ended.
     #[error("the container has just ended")]
     Ended,
+    /// Whoever asked for it did not want to wait any longer.
+    #[error("its start took too long")]
+    GivenUp,
     /// A process whose namespaces were to be joined has ended.
     #[error("the container whose namespaces were to be joined has ended")]
     JoinedGone,

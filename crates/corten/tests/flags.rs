@@ -194,8 +194,7 @@ fn logs_rotate_or_are_not_written() {
 fn labels_annotations_and_the_stop_are_kept_and_the_images_too() {
     let host = need_host!();
     let tar = host.path("busybox.tar");
-    let changes =
-        ["-c", "LABEL from=image over=image", "-c", "STOPSIGNAL SIGQUIT", "-c", "HEALTHCHECK CMD true"];
+    let changes = ["-c", "LABEL from=image over=image", "-c", "STOPSIGNAL SIGQUIT"];
     let mut args = vec!["import"];
     args.extend(changes);
     args.extend([tar.to_str().unwrap(), "labelled"]);
@@ -223,6 +222,4 @@ fn labels_annotations_and_the_stop_are_kept_and_the_images_too() {
     let bad = host.corten(&["run", "--rm", "--stop-signal", "NOPE", "busybox", "true"]);
     assert_eq!(bad.status.code(), Some(125));
     assert!(text(&bad.stderr).contains("--stop-signal NOPE"), "{}", text(&bad.stderr));
-    let health = host.corten(&["run", "--rm", "--health-cmd", "true", "busybox", "true"]);
-    assert!(text(&health.stderr).contains("--health-cmd is refused"), "{}", text(&health.stderr));
 }

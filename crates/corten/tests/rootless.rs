@@ -759,3 +759,47 @@ fn files_go_in_and_out_and_become_images() {
         user.assert_clean();
     }
 }
+
+#[test]
+fn health_is_checked_by_each_monitor() {
+    for ids in [Ids::Many, Ids::NoGrant] {
+        let Some(user) = User::new(ids) else { return };
+        let ok = |args: &[&str]| {
+            let output = user.corten(args);
+            assert!(output.status.success(), "{ids:?} {args:?}: {}", text(&output.stderr));
+            text(&output.stdout).trim_end().to_owned()
+        };
+        let script = "id -u; test ! -e /bad";
+        let check = ["--health-cmd", script, "--health-interval", "50ms", "--health-retries", "1"];
+        ok(&[&["run", "-d", "--name", "web"], &check[..], &["busybox", "sleep", "1000"]].concat());
+        // Each event is awaited by who reads them from the first on.
+        let told = |count: usize| {
+            let args = "corten events --since 1h --format {{.Action}} -f event=health_status";
+            let args: Vec<&str> = args.split(' ').collect();
+            let mut child = user.command(&args).stdout(Stdio::piped()).spawn().unwrap();
+            let lines = std::io::BufReader::new(child.stdout.take().unwrap());
+            let lines = std::io::BufRead::lines(lines).take(count).map(Result::unwrap);
+            let all: Vec<String> = lines.collect();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            all
+        };
+        assert_eq!(told(1), ["health_status: healthy"]);
+        let output = ok(&["inspect", "-f", "{{(index .State.Health.Log 0).Output}}", "web"]);
+        assert_eq!(output.trim(), "0", "{ids:?}");
+        // The next monitor is forked by a command that stays outside the user's namespace, and may not be sealed.
+        let monitor = std::fs::read_to_string(format!("/proc/{}/status", user.pid("web"))).unwrap();
+        let monitor = monitor.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse();
+        let monitor = rustix::process::Pid::from_raw(monitor.unwrap()).unwrap();
+        let pidfd = rustix::process::pidfd_open(monitor, rustix::process::PidfdFlags::empty()).unwrap();
+        rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).unwrap();
+        rustix::event::poll(&mut [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)], None)
+            .unwrap();
+        ok(&["exec", "web", "touch", "/bad"]);
+        assert_eq!(told(2)[1], "health_status: unhealthy", "{ids:?}");
+        let codes = ok(&["inspect", "-f", "{{range .State.Health.Log}}{{.ExitCode}} {{end}}", "web"]);
+        assert!(codes.ends_with('1') && !codes.contains('-'), "{ids:?}: {codes}");
+        ok(&["rm", "-f", "web"]);
+        user.assert_clean();
+    }
+}

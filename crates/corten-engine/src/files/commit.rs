@@ -245,6 +245,9 @@ fn config(image: &ImageConfig, record: &Record) -> ImageDefaults {
     if wanted.stop_signal.is_some() {
         config.stop_signal.clone_from(&wanted.stop_signal);
     }
+    if let Some(health) = &wanted.health {
+        config.healthcheck = Some(health.to_image());
+    }
     if wanted.stop_timeout_s.is_some() {
         config.stop_timeout = wanted.stop_timeout_s.map(i64::from);
     }

@@ -96,25 +96,36 @@ fn a_probe_that_takes_too_long_is_killed_once_and_has_failed() {
 }
 
 #[test]
-fn a_paused_container_is_not_probed() {
+fn what_is_put_off_waits_for_an_interval_and_has_no_result() {
     let mut health = Health::new(check(), at(0));
-    health.pause();
-    assert_eq!((due(&health), health.tick(at(500))), (None, None));
-    health.resume(at(500));
-    assert_eq!(health.tick(at(510)), Some(Action::Probe));
-    // Paused in the middle of a probe: that has no result.
-    health.pause();
-    assert_eq!((due(&health), health.ended(exited(1), at(520))), (None, None));
+    assert_eq!(health.tick(at(10)), Some(Action::Probe));
+    health.put_off(at(10));
+    assert_eq!((due(&health), health.tick(at(19))), (Some(20), None));
+    // In the middle of a probe: that has no result, even if it is on its way.
+    assert_eq!(health.tick(at(20)), Some(Action::Probe));
+    assert_eq!(health.tick(at(23)), Some(Action::Kill));
+    health.put_off(at(23));
+    assert_eq!((health.ended(exited(1), at(24)), due(&health)), (None, Some(33)));
     assert!(health.shown().log.is_empty());
-    health.resume(at(600));
-    health.resume(at(605));
-    assert_eq!(due(&health), Some(610), "the second is none");
-    // Paused while a probe is being killed: its end counts, and nothing follows.
-    assert_eq!(health.tick(at(610)), Some(Action::Probe));
-    assert_eq!(health.tick(at(613)), Some(Action::Kill));
-    health.pause();
-    assert_eq!(health.ended(exited(137), at(614)), None);
-    assert_eq!((health.shown().failing_streak, due(&health)), (1, None));
+    assert_eq!(health.shown().status, Status::Starting);
+}
+
+#[test]
+fn who_takes_over_goes_on_from_the_last_probe() {
+    let mut before = Health::new(check(), at(0));
+    assert_eq!(probe(&mut before, 10, 0), Some(Status::Healthy));
+    assert_eq!(probe(&mut before, 20, 1), None);
+    let of = |check: Check, shown: &Shown, idle, second| {
+        Health::resumed(check, shown.clone(), at(0).monotonic, Duration::from_secs(idle), at(second))
+    };
+    let mut health = of(check(), before.shown(), 4, 24);
+    assert_eq!(probe(&mut health, 30, 1), Some(Status::Unhealthy), "the streak goes on");
+    assert_eq!(due(&of(check(), before.shown(), 500, 520)), Some(520), "what is overdue is due");
+    // The start period is the container's.
+    let period = Check { start_period: Duration::from_secs(7), ..check() };
+    let fresh = Health::new(period.clone(), at(0));
+    assert_eq!(due(&of(period.clone(), fresh.shown(), 1, 5)), Some(6));
+    assert_eq!(due(&of(period, fresh.shown(), 1, 8)), Some(17));
 }
 
 #[test]
@@ -141,28 +152,18 @@ fn the_log_keeps_the_last_five_and_their_output_is_bounded() {
 }
 
 #[test]
-fn flags_go_over_the_image_and_the_rest_is_default() {
+fn what_is_not_said_is_default() {
     let words = |words: &[&str]| -> Vec<String> { words.iter().map(ToString::to_string).collect() };
-    let image =
-        |test: &[&str]| Healthcheck { test: words(test), retries: 7, interval: 9, ..Healthcheck::default() };
-    let resolve = |config: Option<&Config>, image: &Healthcheck| Check::resolve(config, Some(image), None);
-    let got = resolve(None, &image(&["CMD-SHELL", "a b"])).unwrap();
+    let line = Config { test: Some(HealthTest::Shell("a b".to_owned())), ..Config::default() };
+    let got = Check::of(&line).unwrap();
     assert_eq!(got.command, words(&["/bin/sh", "-c", "a b"]));
-    assert_eq!((got.retries, got.interval, got.timeout), (7, Duration::from_nanos(9), TIMEOUT));
+    assert_eq!((got.interval, got.timeout, got.retries), (INTERVAL, TIMEOUT, RETRIES));
     assert_eq!((got.start_period, got.start_interval), (Duration::ZERO, START_INTERVAL));
-    assert_eq!(resolve(None, &image(&["CMD", "a", "b"])).unwrap().command, words(&["a", "b"]));
-    for nothing in [&["NONE"][..], &[], &["CMD"], &["WHAT", "a"], &["CMD-SHELL"]] {
-        assert_eq!(resolve(None, &image(nothing)), None, "{nothing:?}");
-    }
-    let own = Config { test: Some(HealthTest::Shell("c".to_owned())), retries: Some(2), ..Config::default() };
     let shell = words(&["/bin/bash", "-ec"]);
-    let got = Check::resolve(Some(&own), Some(&image(&["NONE"])), Some(&shell)).unwrap();
-    assert_eq!((got.command, got.retries), (words(&["/bin/bash", "-ec", "c"]), 2));
-    assert_eq!(got.interval, Duration::from_nanos(9), "what is not said is the image's");
-    let own = Config { interval_ns: Some(5), timeout_ns: Some(0), ..Config::default() };
-    let got = resolve(Some(&own), &image(&["CMD", "a"])).unwrap();
+    let got = Check::of(&Config { shell, interval_ns: Some(5), timeout_ns: Some(0), ..line }).unwrap();
+    assert_eq!(got.command, words(&["/bin/bash", "-ec", "a b"]));
     assert_eq!((got.interval, got.timeout), (Duration::from_nanos(5), TIMEOUT));
-    let off = Config { test: Some(HealthTest::None), ..Config::default() };
-    assert_eq!(resolve(Some(&off), &image(&["CMD", "a"])), None);
-    assert_eq!(Check::resolve(Some(&Config { interval_ns: Some(5), ..Config::default() }), None, None), None);
+    for test in [None, Some(HealthTest::None), Some(HealthTest::Exec(Vec::new()))] {
+        assert_eq!(Check::of(&Config { test, ..Config::default() }), None);
+    }
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod clients;
+mod health;
 mod restart;
 mod serve;
 mod streams;
@@ -78,6 +79,8 @@ struct Running {
     cgroup: Option<Cgroup>,
     streams: Streams,
     state: State,
+    /// Of a container that has a health check.
+    checks: Option<Box<health::Checks>>,
 }
 
 impl Monitor {
@@ -214,6 +217,7 @@ impl Monitor {
             ..State::created()
         };
         state.pid_start = record::start_of(state.pid).unwrap_or(0);
+        let checks = self.checks(&mut state);
         self.show(&state);
         let ns = state.started_ns;
         let attached: &[Event<'_>] = &[("attach", &[], ns)];
@@ -221,7 +225,7 @@ impl Monitor {
         let volumes = crate::events::mounted(&self.id, &self.config, ns);
         let start = self.actor.lines(&[("start", &[], ns)]);
         self.write(&(self.actor.lines(attached) + &volumes + &start));
-        Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state })
+        Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state, checks })
     }
 
     /// Without it `ps` shows a container that was made and not started; it runs all the same.
@@ -243,6 +247,9 @@ impl Monitor {
             }
         }
         state.pid = 0;
+        if let Some(health) = &mut state.health {
+            health.end();
+        }
         let Some(cgroup) = cgroup else { return true };
         state.oom_killed = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
         // With process 1 the kernel ends the rest; without a pid namespace they are ours to end.
@@ -377,7 +384,8 @@ pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> R
         if stdio::detach(&keep).is_err() {
             return 1;
         }
-        monitor.take_over(Running { pidfd, cgroup, streams, state }, lease)
+        let checks = monitor.resumed_checks(&state);
+        monitor.take_over(Running { pidfd, cgroup, streams, state, checks }, lease)
     })
     .map(drop)
     .at("fork", "monitor")

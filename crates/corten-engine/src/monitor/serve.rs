@@ -18,6 +18,8 @@ use crate::stdio::window_size;
 /// What one look at all descriptors found.
 struct Found {
     ended: bool,
+    /// The attendant of a health check's probe has ended.
+    probed: bool,
     new: bool,
     /// The positions of clients that said something or went.
     heard: Vec<usize>,
@@ -35,10 +37,14 @@ impl Monitor {
     ) -> Option<Exit> {
         let dir = self.dirs.container(&self.id);
         let mut log = self.log.clone().and_then(|sink| Log::open(dir, sink).ok());
-        while let Ok(found) = look(Some(running), clients, None) {
+        while let Ok(found) = {
+            let idle = running.checks.as_ref().and_then(|checks| checks.idle());
+            look(Some(running), clients, idle)
+        } {
             if found.ended {
                 break;
             }
+            self.attend_health(running, found.probed);
             // First, while the positions are right; from the last on, since one may be let go.
             for position in found.heard.into_iter().rev() {
                 self.obey(running, clients, position, buffer);
@@ -60,6 +66,9 @@ impl Monitor {
         pump(running, buffer, &mut log, clients, usize::MAX);
         if let Some(log) = &mut log {
             log.finish();
+        }
+        if let Some(checks) = running.checks.take() {
+            checks.finish();
         }
         // Not our child if we adopted it.
         let end = corten_sys::wait::wait_pidfd(running.pidfd.as_fd()).ok();
@@ -160,6 +169,7 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
         fds.len() - 1
     });
     let mut pidfd = None;
+    let mut probe = None;
     if let Some(running) = running {
         pidfd = Some(fds.len());
         fds.push(PollFd::new(&running.pidfd, PollFlags::IN));
@@ -167,6 +177,10 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
         fds.extend(running.streams.stderr.as_ref().map(|err| PollFd::new(err, PollFlags::IN)));
         // What there is room for is written after each wait.
         fds.extend(running.streams.input.waits().map(|input| PollFd::new(input, PollFlags::OUT)));
+        if let Some(attendant) = running.checks.as_ref().and_then(|checks| checks.attendant()) {
+            probe = Some(fds.len());
+            fds.push(PollFd::from_borrowed_fd(attendant, PollFlags::IN));
+        }
     }
     let timeout = timeout.map(|timeout| Timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
@@ -181,6 +195,7 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
     let heard = (0..clients.list.len()).filter(|&at| fds[at].revents().intersects(said)).collect();
     Ok(Found {
         ended: ready(pidfd),
+        probed: ready(probe),
         new: ready(listener),
         heard,
         behind: (0..clients.list.len()).any(|at| fds[at].revents().contains(PollFlags::OUT)),

@@ -51,6 +51,7 @@ impl Inherited<'_> {
             stdio: self.stdio,
             terminal: state.terminal.as_ref().map(AsFd::as_fd),
             start_gate: self.start_gate,
+            dies_with_parent: false,
         }
     }
 

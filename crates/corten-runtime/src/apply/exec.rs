@@ -47,6 +47,12 @@ pub struct ExecOptions<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// Standard input, output and error; not used if the process gets a terminal.
     pub stdio: [BorrowedFd<'a>; 3],
+    /// When something happens on this, a process that does not run yet is killed: the container's files may
+    /// be of a file system that never answers.
+    pub give_up: Option<BorrowedFd<'a>>,
+    /// The process is killed when the caller dies, unless its execve gives it rights (prctl(2),
+    /// `PR_SET_PDEATHSIG`).
+    pub dies_with_parent: bool,
 }
 
 /// A process that runs in the container, the caller's child.
@@ -112,7 +118,7 @@ pub fn exec(mut plan: ExecPlan, options: &ExecOptions<'_>) -> Result<Executed, S
     drop(there);
     drop(before);
     let Some(child) = made else { return Err(StartError::Killed("a plan without a clone".to_owned())) };
-    match watch(&ops, &here, &child, options.init) {
+    match watch(&ops, &here, &child, options) {
         Ok(terminal) => Ok(Executed { child, terminal }),
         Err(error) => {
             let _gone = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
@@ -247,6 +253,7 @@ fn run(steps: &mut ChildSteps<'_>, go: &Message) -> i32 {
         stdio: Some(steps.options.stdio),
         terminal: terminal.as_ref().map(AsFd::as_fd),
         start_gate: None,
+        dies_with_parent: steps.options.dies_with_parent,
     };
     payload::run(&mut payload, go)
 }
@@ -283,15 +290,34 @@ fn open_terminal(rows: u16, columns: u16, socket: BorrowedFd<'_>) -> Result<Owne
     Ok(peer)
 }
 
+/// Waits for either; whether the first has something.
+fn is_first(first: &OwnedFd, second: BorrowedFd<'_>) -> Result<bool, corten_sys::CallError> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut fds = [PollFd::new(first, PollFlags::IN), PollFd::from_borrowed_fd(second, PollFlags::IN)];
+    loop {
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).call(|| "poll()"),
+            Ok(_) => break,
+        }
+    }
+    Ok(!fds[0].revents().is_empty())
+}
+
 /// Waits until the program runs, or for the news why not.
 fn watch(
     ops: &[Op],
     here: &OwnedFd,
     child: &Child,
-    init: BorrowedFd<'_>,
+    options: &ExecOptions<'_>,
 ) -> Result<Option<OwnedFd>, StartError> {
     let (mut terminal, mut announced) = (None, false);
     loop {
+        if let Some(give_up) = options.give_up
+            && !is_first(here, give_up).during(|| "waiting for the process".to_owned())?
+        {
+            return Err(StartError::GivenUp);
+        }
         let mut message = Message::empty();
         wire::receive(here.as_fd(), &mut message, |fd| terminal = Some(fd))
             .call(|| "recvmsg()")
@@ -300,7 +326,7 @@ fn watch(
             None if announced => return Ok(terminal),
             None => {
                 let end = corten_sys::wait::wait_pidfd(child.pidfd.as_fd());
-                if ended(init) {
+                if ended(options.init) {
                     return Err(StartError::Ended);
                 }
                 return Err(StartError::Killed(end.map_or("an unknown cause".to_owned(), describe_end)));

@@ -32,6 +32,8 @@ pub(crate) struct Steps<'a> {
     pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
     pub(crate) terminal: Option<BorrowedFd<'a>>,
     pub(crate) start_gate: Option<BorrowedFd<'a>>,
+    /// Whoever cloned it must not be outlived.
+    pub(crate) dies_with_parent: bool,
 }
 
 impl<'a> Steps<'a> {
@@ -270,6 +272,11 @@ fn exec(inherited: &Steps<'_>, args: &StringVector) -> Failure {
         return fail(Call::CloseRange, errno);
     }
     corten_sys::signal::set_mask(&SignalSet::empty());
+    if inherited.dies_with_parent {
+        // Last, as the kernel forgets it with a change of user. The container's own filter may refuse it: then a
+        // parent that is killed leaves the program to the container.
+        let _refused = corten_sys::prctl::set_parent_death_signal(9);
+    }
     fail(Call::Execve, execute(inherited.search_path, args, inherited.env))
 }
 
