@@ -4,6 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use corten_engine::dirs::Dirs;
+use corten_engine::error::EngineError;
+use corten_engine::explain::{self, Process};
 use corten_runtime::spec::{Bind, BindIds, Overlay, Writable};
 use corten_runtime::step::{self, BindChange, PlaceKind, Shift, StepError};
 use corten_sys::mount::attr;
@@ -22,6 +25,12 @@ pub(crate) fn run(words: &[String], cx: &mut Context<'_>) -> Option<Result<u8, R
     let done = match name.as_str() {
         "overlay" => overlay(words),
         "bind" => bind(words, cx),
+        "join" => join(words, cx),
+        "taken" => taken(words),
+        "running" => running(words, cx),
+        "release" => release(words, cx),
+        "volume" => volume(words, cx),
+        "volume-fill" => volume_fill(words),
         "place" => place(words, cx),
         "user" => user(words, cx),
         "device-filter" => device_filter(words),
@@ -127,7 +136,7 @@ fn overlay(mut words: Words) -> Result<(), Report> {
         userxattr: words.switch("--userxattr"),
         idmap: userns.is_some(),
         screened: words.switch("--screened"),
-        subpath: None,
+        subpath: words.value("--subpath"),
     };
     let [at] = words.operands()?;
     let shift = Shift { userns: userns.as_deref(), owner };
@@ -164,6 +173,74 @@ fn bind(mut words: Words, cx: &mut Context<'_>) -> Result<(), Report> {
         )?;
     }
     Ok(())
+}
+
+/// A container that is joined, by what [`running`] printed.
+fn process(text: &str) -> Result<Process, Report> {
+    Process::open(text).ok_or_else(|| {
+        Report::host(format!("the container of process {text:?} has ended")).status(ENGINE_FAILED)
+    })
+}
+
+fn join(mut words: Words, cx: &mut Context<'_>) -> Result<(), Report> {
+    let mut processes = Vec::new();
+    for kind in ["user", "net", "ipc", "uts", "cgroup"] {
+        if let Some(text) = words.value(&format!("--{kind}")) {
+            processes.push((kind, process(&text)?));
+        }
+    }
+    let whose = |kind: &str| processes.iter().find(|(known, _)| *known == kind).map(|(_, of)| of.joined());
+    step::join(whose).map_err(failed("join"))?;
+    Err(go_on("join", &words, cx))
+}
+
+fn taken(mut words: Words) -> Result<(), Report> {
+    let of = process(&words.value("--of").unwrap_or_default())?;
+    let bits = attributes(&mut words)?;
+    let into = words.value("--into").ok_or_else(|| wrong("taken: into which mount namespace?"))?;
+    let [path, at] = words.operands()?;
+    step::taken(of.joined(), &path, bits, Path::new(&into), Path::new(&at)).map_err(failed("taken"))
+}
+
+/// Only root runs a script.
+fn dirs(cx: &Context<'_>) -> Dirs {
+    let system = Dirs::system();
+    Dirs {
+        root: cx.options.root.clone().unwrap_or(system.root),
+        run: cx.options.run_root.clone().unwrap_or(system.run),
+        rootless: None,
+    }
+}
+
+fn engine(step: &str) -> impl Fn(EngineError) -> Report {
+    move |error| Report::host(format!("{step}: {error}")).status(ENGINE_FAILED)
+}
+
+fn running(words: Words, cx: &mut Context<'_>) -> Result<(), Report> {
+    let [id, first_id] = words.operands()?;
+    let first_id = first_id.parse().map_err(|_| wrong("running: want a first id"))?;
+    let process = explain::running(&dirs(cx), &id, first_id).map_err(engine("running"))?;
+    Ok(writeln!(cx.stdout, "{process}")?)
+}
+
+fn release(words: Words, cx: &mut Context<'_>) -> Result<(), Report> {
+    let [id] = words.operands()?;
+    explain::release(&dirs(cx), &id);
+    Ok(())
+}
+
+fn volume(words: Words, cx: &mut Context<'_>) -> Result<(), Report> {
+    let [name] = words.operands()?;
+    explain::make_volume(&dirs(cx), &name).map_err(engine("volume"))
+}
+
+fn volume_fill(mut words: Words) -> Result<(), Report> {
+    let scratch = words.value("--scratch").ok_or_else(|| wrong("volume-fill: what is its scratch?"))?;
+    let path = words.value("--path").unwrap_or_default();
+    let lowers: Vec<PathBuf> = words.values("--lower").into_iter().map(PathBuf::from).collect();
+    let [volume] = words.operands()?;
+    explain::fill_volume(Path::new(&volume), &path, &lowers, Path::new(&scratch))
+        .map_err(engine("volume-fill"))
 }
 
 fn place(mut words: Words, cx: &mut Context<'_>) -> Result<(), Report> {
@@ -206,7 +283,7 @@ fn device_filter(words: Words) -> Result<(), Report> {
 
 fn host_image(words: Words) -> Result<(), Report> {
     let [dir] = words.operands()?;
-    corten_engine::explain::prepare_host_image(Path::new(&dir))
+    explain::prepare_host_image(Path::new(&dir))
         .map_err(|error| Report::host(format!("host-image: {error}")).status(ENGINE_FAILED))
 }
 

@@ -149,15 +149,27 @@ impl Joins {
         Ok(())
     }
 
+    /// The containers.
+    pub(crate) fn containers(&self) -> impl Iterator<Item = &Container> {
+        self.others.iter().map(|other| &other.container)
+    }
+
+    /// Whether they come with a user namespace other than the host's.
+    pub(crate) fn user_maps(&self) -> bool {
+        matches!(self.user, Some(UserNamespace::Join(..)))
+    }
+
+    /// The one whose block of ids comes with its user namespace.
+    pub(crate) fn owner(&self) -> Option<&Container> {
+        self.containers().find(|container| container.state.first_id != 0)
+    }
+
     /// The block of ids of a container with these joins: its own, the other's, or none on the host's.
     pub(crate) fn lease(&self, dirs: &Dirs, id: &str) -> Result<Option<Lease>, EngineError> {
         match &self.user {
             None => Lease::take(dirs, id).map(Some),
             Some(UserNamespace::Join(..)) => {
-                let owner = self.others.iter().find(|other| other.container.state.first_id != 0);
-                let Some(Container { record, state }) = owner.map(|other| &other.container) else {
-                    return Ok(None);
-                };
+                let Some(Container { record, state }) = self.owner() else { return Ok(None) };
                 let lease = Lease::join(dirs, id, &record.id, state.first_id)?;
                 self.check()?;
                 Ok(Some(lease))

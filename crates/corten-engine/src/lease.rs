@@ -79,8 +79,7 @@ impl Lease {
     pub(crate) fn join(dirs: &Dirs, id: &str, other: &str, first_id: u32) -> Result<Self, EngineError> {
         let path = marker(dirs, other);
         std::fs::File::create(&path).at("open", &path)?;
-        let block = first_id.saturating_sub(FIRST_ID) / BLOCK;
-        let path = dirs.leases().join(format!("{block}+{id}"));
+        let path = dirs.leases().join(format!("{}+{id}", block_of(first_id)));
         rustix::fs::symlink(id, &path).at("symlink", &path)?;
         Ok(Self { first_id, path, marker: marker(dirs, id), joined: Some(id.to_owned()) })
     }
@@ -93,6 +92,11 @@ impl Lease {
             None => hand_over(&self.path),
         }
     }
+}
+
+/// The number of the block that begins with an id.
+pub(crate) fn block_of(first_id: u32) -> u32 {
+    first_id.saturating_sub(FIRST_ID) / BLOCK
 }
 
 fn marker(dirs: &Dirs, id: &str) -> PathBuf {

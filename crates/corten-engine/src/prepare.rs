@@ -74,7 +74,7 @@ impl Sources {
             image_mounts: self.mounts.clone(),
             first_id,
             terminal: config.tty.then(|| size().map_or((0, 0), |size| (size.ws_row, size.ws_col))),
-            make_sources: true,
+            unmade: None,
             bound_devices: dirs.inside().is_some(),
             joins: &self.joins,
             volumes: dirs.volumes(),

@@ -9,6 +9,7 @@ pub(crate) mod process;
 mod resources;
 pub(crate) mod rootless;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use corten_runtime::plan::sysctl_namespace;
@@ -54,8 +55,8 @@ pub(crate) struct Context<'a> {
     /// First host id of its block.
     pub(crate) first_id: u32,
     pub(crate) terminal: Option<(u16, u16)>,
-    /// Whether a bind's source that is missing is made, as `-v` has it.
-    pub(crate) make_sources: bool,
+    /// Nothing is made for the plan; what would have been is told here.
+    pub(crate) unmade: Option<&'a RefCell<Vec<Unmade>>>,
     /// Device nodes are the host's own, bound: an ordinary user can make none.
     pub(crate) bound_devices: bool,
     /// What it shares with other containers.
@@ -64,6 +65,14 @@ pub(crate) struct Context<'a> {
     pub(crate) volumes: PathBuf,
     /// The images of `--mount type=image`.
     pub(crate) mounted: &'a [MountedImage],
+}
+
+/// What a plan needs that is neither the image's nor a step of it.
+pub(crate) enum Unmade {
+    /// The source of a bind, as `-v` has it.
+    Directory(PathBuf),
+    /// A device node of the container's own.
+    Node { path: PathBuf, kind: char, major: u32, minor: u32, mode: u32, owner: Option<(u32, u32)> },
 }
 
 /// An image that is mounted beside the container's own.

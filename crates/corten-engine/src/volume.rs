@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A volume is there whole or not at all. What begins with a dot and is not locked is what a killed process
-//! left. Who uses a volume is in the records of the containers and nowhere else.
+//! left. Who uses a volume is in the records of the containers; a script of `--explain` has none, and names its
+//! volumes by empty files `<run>/<id>/volumes/<name>`.
 
 mod copy;
 mod fill;
@@ -25,9 +26,10 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use fill::Content;
+pub(crate) use fill::{Content, fill};
 pub(crate) use wanted::settle;
 
+use crate::collect::is_id;
 use crate::config::mount::is_volume_name;
 use crate::config::{Config, MountSource};
 use crate::container;
@@ -157,6 +159,13 @@ pub fn users(dirs: &Dirs) -> Result<BTreeMap<String, BTreeSet<String>>, EngineEr
             users.entry(name.to_owned()).or_default().insert(container.record.id.clone());
         }
     }
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+    for script in entries(&dirs.run).filter(|entry| entry.file_name().to_str().is_some_and(is_id)) {
+        for name in entries(&script.path().join("volumes")) {
+            let name = name.file_name().to_string_lossy().into_owned();
+            users.entry(name).or_default().insert(script.file_name().to_string_lossy().into_owned());
+        }
+    }
     Ok(users)
 }
 
@@ -194,6 +203,13 @@ pub(crate) fn discard_of(dirs: &Dirs, id: &str) {
     }
 }
 
+/// As [`create`], of a name that was drawn for one that nobody gives a name to.
+pub(crate) fn create_anonymous(dirs: &Dirs, name: &str) -> Result<Volume, EngineError> {
+    let name = checked(name)?;
+    let _lock = lock(dirs, FlockOperation::LockShared)?;
+    ensure(dirs, name, BTreeMap::new(), true)
+}
+
 /// Makes and fills the volumes of a container whose record is there already, so that none is left without
 /// its user if this process is killed. Nobody removes one meanwhile: `held` comes from [`hold`].
 pub(crate) fn ready(
@@ -210,7 +226,7 @@ pub(crate) fn ready(
         let Some(name) = &volume.name else { continue };
         ensure(dirs, name, volume.labels.clone(), volume.anonymous)?;
         let copies = !volume.no_copy && volume.subpath.is_none();
-        fill::fill(&dirs.volumes().join(name), &mount.target, copies.then_some(content))?;
+        fill(&dirs.volumes().join(name), &mount.target, copies.then_some(content))?;
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! One operation of a plan at a time, for a script that [`crate::explain`] printed: each does, in the process
 //! that calls it, what no shell tool can. They share the code of [`crate::apply`].
 
+mod other;
+
 use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,6 +21,8 @@ use crate::error::SpecError;
 use crate::spec::{Bind, IdMaps, IdRange, Overlay, Seccomp};
 use crate::user::{self, Identity};
 
+pub use other::{Joined, join, taken};
+
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
@@ -31,6 +35,9 @@ pub enum StepError {
     /// The user is not in the container's files.
     #[error(transparent)]
     User(#[from] user::UserError),
+    /// A container of which something is taken is gone.
+    #[error("the container that this joins has ended")]
+    OtherEnded,
     /// Whoever is to let the program start is gone.
     #[error("whoever started this is gone")]
     Abandoned,
@@ -98,7 +105,10 @@ pub fn overlay(overlay: &Overlay, attributes: u64, shift: Shift<'_>, at: &Path) 
     let maker =
         Maker { userns, maps: maps.as_ref(), run_dir: at, pool: &pool, unshiftable: Default::default() };
     let _owner = maps.as_ref().map(FsOwner::become_one).transpose()?;
-    let (made, _by_path) = maker.overlay(&op, attributes)?;
+    let (mut made, _by_path) = maker.overlay(&op, attributes)?;
+    if let Some(path) = &overlay.subpath {
+        made = maker.below(made, path)?;
+    }
     attach(&made, at)
 }
 
@@ -125,8 +135,7 @@ pub fn bind(
     into: &Path,
     at: &Path,
 ) -> Result<bool, StepError> {
-    let into_fd = rustix::fs::open(into, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .call(|| format!("open({into:?})"))?;
+    let into = Inside::open(into)?;
     let userns = shift.open()?;
     let pool = corten_sys::fd::Pool::default();
     let userns = userns.as_ref().map(AsFd::as_fd);
@@ -142,16 +151,33 @@ pub fn bind(
         maker.bind(bind, change.attributes, change.recursive_attributes, change.propagation, || {
             unmapped = true;
         })?;
-    corten_sys::clone::setns(into_fd.as_fd(), corten_sys::clone::CLONE_NEWNS)
-        .call(|| format!("setns({into:?}, CLONE_NEWNS)"))?;
-    if target::is_directory(made.as_fd()).map_err(|failure| described(failure, at.display()))? {
-        rustix::fs::mkdir(at, Mode::from_raw_mode(0o755)).call(|| format!("mkdir({at:?})"))?;
-    } else {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::WRONLY;
-        rustix::fs::open(at, flags, Mode::from_raw_mode(0o644)).call(|| format!("open({at:?}, O_CREAT)"))?;
-    }
-    attach(&made, at)?;
+    into.attach(&made, at)?;
     Ok(unmapped)
+}
+
+/// The mount namespace of a container that is being made; opened before what is to be attached there is made.
+struct Inside(OwnedFd);
+
+impl Inside {
+    fn open(path: &Path) -> Result<Self, CallError> {
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .call(|| format!("open({path:?})"))
+            .map(Self)
+    }
+
+    /// Enters it and attaches a detached mount at a path, whose place is made.
+    fn attach(self, made: &OwnedFd, at: &Path) -> Result<(), StepError> {
+        corten_sys::clone::setns(self.0.as_fd(), corten_sys::clone::CLONE_NEWNS)
+            .call(|| "setns(the container's, CLONE_NEWNS)")?;
+        if target::is_directory(made.as_fd()).map_err(|failure| described(failure, at.display()))? {
+            rustix::fs::mkdir(at, Mode::from_raw_mode(0o755)).call(|| format!("mkdir({at:?})"))?;
+        } else {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::WRONLY;
+            rustix::fs::open(at, flags, Mode::from_raw_mode(0o644))
+                .call(|| format!("open({at:?}, O_CREAT)"))?;
+        }
+        attach(made, at)
+    }
 }
 
 fn attach(made: &OwnedFd, at: &Path) -> Result<(), StepError> {

@@ -428,6 +428,239 @@ fn the_machine_as_an_image() {
     compare_args(&host, &args, &["mount /usr"]);
 }
 
+/// The names of all volumes.
+fn volumes(host: &Host) -> Vec<String> {
+    let listed = host.corten(&["volume", "ls", "-q"]);
+    assert!(listed.status.success(), "{}", text(&listed.stderr));
+    text(&listed.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn volumes_are_made_filled_and_those_without_a_name_go() {
+    let Some(host) = host() else { return };
+    host.image("filled", &["VOLUME /srv/own"], |tree| {
+        std::fs::create_dir_all(tree.join("data")).unwrap();
+        std::fs::write(tree.join("data/z"), "of the image").unwrap();
+        std::fs::create_dir_all(tree.join("srv/own")).unwrap();
+        std::fs::write(tree.join("srv/own/y"), "").unwrap();
+    });
+    let probe = format!(
+        "{PROBE}\nfor file in /data/* /srv/own/* /bare; do busybox stat -c '%n %F %u:%g %s' $file; done"
+    );
+    let args = |volume: &'static str, rest: &[&'static str]| {
+        let mut args = vec!["--rm", "-h", "probe", "-v", volume, "-v", "/bare"];
+        args.extend(rest);
+        args
+    };
+    let tail = ["filled", "sh", "-c", &probe];
+    // Each way makes its own.
+    for (rest, holds) in [
+        (&[][..], &["mount /srv/own", "/data/z regular file 0:0 12", "/srv/own/y", "writes /data/x"][..]),
+        (&["--mount", "type=volume,src=bare,dst=/new,volume-nocopy,readonly"], &["mount /new"]),
+    ] {
+        let seen =
+            ["by-corten:/data", "by-script:/data"].map(|volume| [&args(volume, rest)[..], &tail].concat());
+        let (want, got) = (by_corten(&host, &seen[0]), by_shell(&host, &seen[1]));
+        let lines = |seen: &Seen| {
+            seen.lines.iter().map(|line| line.replace("by-script", "by-corten")).collect::<BTreeSet<_>>()
+        };
+        assert_eq!((want.code, got.code), (Some(0), Some(0)), "{} {}", want.stderr, got.stderr);
+        assert_eq!(lines(&want), lines(&got), "{}", got.stderr);
+        for hold in holds {
+            assert!(want.lines.iter().any(|line| line.contains(hold)), "{hold}: {:#?}", want.lines);
+        }
+    }
+    let mut named = volumes(&host);
+    named.sort();
+    assert_eq!(named, ["bare", "by-corten", "by-script"], "those without a name went with their containers");
+    // What another container has, its binds and volumes.
+    let donor = ["create", "--name", "donor", "-v", "by-script:/data:ro", "-v", "/own", "busybox", "true"];
+    assert!(host.corten(&donor).status.success());
+    compare(&host, &["--volumes-from", "donor"], &["mount /data", "mount /own"]);
+    assert_eq!(volumes(&host).len(), 4, "the donor's stays");
+}
+
+#[test]
+fn a_volume_of_a_script_is_in_use() {
+    let Some(host) = host() else { return };
+    let args = [
+        "run",
+        "--explain",
+        "--rm",
+        "-v",
+        "data:/data",
+        "-v",
+        "/own",
+        "busybox",
+        "sh",
+        "-c",
+        "echo ready; sleep 1000",
+    ];
+    let script = text(&host.corten(&args).stdout);
+    assert_eq!(volumes(&host), [""; 0], "the explanation makes none");
+    let mut child = Running::start(&script);
+    let refused = host.corten(&["volume", "rm", "data"]);
+    assert!(text(&refused.stderr).contains("volume is in use"), "{}", text(&refused.stderr));
+    assert!(text(&host.corten(&["volume", "prune", "-af"]).stdout).lines().count() < 2);
+    assert_eq!(volumes(&host).len(), 2);
+    assert_eq!(child.end(), Some(143));
+    assert_eq!(volumes(&host), ["data"]);
+    assert!(host.corten(&["volume", "rm", "data"]).status.success());
+}
+
+/// A script whose program has said that it is ready.
+struct Running(std::process::Child);
+
+impl Running {
+    fn start(script: &str) -> Self {
+        use std::io::Read;
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0; 6];
+        child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        Self(child)
+    }
+
+    /// Ends it as a user would; its exit code.
+    fn end(&mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+#[test]
+fn images_that_are_mounted() {
+    let Some(host) = host() else { return };
+    host.image("other", &[], |tree| {
+        std::fs::create_dir_all(tree.join("deep/er")).unwrap();
+        std::fs::write(tree.join("deep/er/x"), "").unwrap();
+    });
+    let probe =
+        format!("{PROBE}\nbusybox find /img -maxdepth 2 | busybox sort; busybox stat -c '%u:%g' /img");
+    for (flags, hold) in [
+        (&["--mount", "type=image,src=other,dst=/img"][..], "/img/deep/er"),
+        (&["--mount", "type=image,src=other,dst=/img,image-subpath=deep"], "/img/er/x"),
+        (&["--mount", "type=image,src=other,dst=/img", "--userns", "host"], "/img/bin"),
+    ] {
+        let mut args = vec!["--rm", "-h", "probe"];
+        args.extend(flags);
+        args.extend(["busybox", "sh", "-c", &probe]);
+        compare_args(&host, &args, &[hold, "mount /img"]);
+    }
+}
+
+#[test]
+fn devices_outside_dev() {
+    let Some(host) = host() else { return };
+    let probe = format!(
+        "{PROBE}\nfor f in /srv/dev/*; do busybox stat -c '%n %F %a %u:%g %t:%T' $f; done; head -c 4 /srv/dev/nil | busybox od"
+    );
+    let flags = [
+        "--device",
+        "/dev/zero:/srv/dev/nil:r",
+        "--device",
+        "/dev/fuse:/dev/sub/fuse",
+        "--device",
+        "/dev/null:/srv/dev/void",
+    ];
+    for userns in [&[][..], &["--userns", "host"]] {
+        let mut args = vec!["--rm", "-h", "probe"];
+        args.extend(flags);
+        args.extend(userns);
+        args.extend(["busybox", "sh", "-c", &probe]);
+        compare_args(&host, &args, &["/srv/dev/nil character special file 666 0:0 1:5", "dev /dev/sub/fuse"]);
+    }
+}
+
+#[test]
+fn namespaces_of_a_container() {
+    let Some(host) = host() else { return };
+    let run = |name: &str, flags: &[&str]| {
+        let args = [
+            &["run", "-d", "--name", name, "-h", name],
+            flags,
+            &["busybox", "sh", "-c", "echo in > /dev/shm/shared; sleep 1000"],
+        ]
+        .concat();
+        let output = host.corten(&args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let pid = text(&host.corten(&["inspect", "-f", "{{.State.Pid}}", name]).stdout);
+        pid.trim().to_owned()
+    };
+    let pid = run("web", &["--ipc", "shareable", "--add-host", "a.example:192.0.2.1"]);
+    // Which namespaces, not only whether they are the host's.
+    let probe = format!(
+        "{PROBE}\nfor kind in user net ipc pid uts; do echo \"which $(readlink /proc/self/ns/$kind)\"; done; echo shm $(cat /dev/shm/shared 2>&1)"
+    );
+    let namespace =
+        |kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display().to_string();
+    let which = |seen: &mut Seen, joined: &[&str]| {
+        for kind in joined {
+            let line = format!("which {}", namespace(kind));
+            assert!(seen.lines.contains(&line), "{line} in {:#?} {}", seen.lines, seen.stderr);
+        }
+        seen.lines.retain(|line| !line.starts_with("which "));
+    };
+    let before = host.path("run/ids").read_dir().unwrap().count();
+    for (flags, joined, hold) in [
+        (&["--network", "container:web"][..], &["user", "net"][..], "hosts 192.0.2.1"),
+        (&["--ipc", "container:web", "-h", "probe"], &["user", "ipc"], "shm in"),
+        (&["--userns", "container:web", "-h", "probe"], &["user"], "mount /sys"),
+        (
+            &["--network", "container:web", "--ipc", "container:web", "--userns", "host"],
+            &["net", "ipc"],
+            "ns user the host's",
+        ),
+    ] {
+        let mut args = vec!["--rm"];
+        args.extend(flags);
+        args.extend(["busybox", "sh", "-c", &probe]);
+        let (mut want, mut got) = (by_corten(&host, &args), by_shell(&host, &args));
+        assert_eq!((want.code, got.code), (Some(0), Some(0)), "{flags:?} {} {}", want.stderr, got.stderr);
+        which(&mut want, joined);
+        which(&mut got, joined);
+        let only = |a: &Seen, b: &Seen| {
+            a.lines.iter().filter(|line| !b.lines.contains(line)).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(only(&want, &got), only(&got, &want), "{flags:?}");
+        assert!(want.lines.iter().any(|line| line.contains(hold)), "{flags:?} {hold} {:#?}", want.lines);
+        assert_eq!(host.path("run/ids").read_dir().unwrap().count(), before, "{flags:?}: leases");
+    }
+    // Whose processes could look at those of the script is not joined.
+    let refused = host.corten(&["run", "--explain", "--rm", "--pid", "container:web", "busybox", "true"]);
+    let err = text(&refused.stderr);
+    assert!(!refused.status.success() && err.contains("joining the pid namespace"), "{err}");
+    // Its block of ids stays leased as long as the script's container runs, also without it.
+    let args = [
+        "run",
+        "--explain",
+        "--rm",
+        "--network",
+        "container:web",
+        "busybox",
+        "sh",
+        "-c",
+        "echo ready; sleep 1000",
+    ];
+    let script = text(&host.corten(&args).stdout);
+    let mut child = Running::start(&script);
+    assert!(host.corten(&["rm", "-f", "web"]).status.success());
+    assert_eq!(host.path("run/ids").read_dir().unwrap().count(), 1, "handed over");
+    assert_eq!(child.end(), Some(143));
+    assert_eq!(host.path("run/ids").read_dir().unwrap().count(), 0);
+    // Another of that name, with other ids, is not joined.
+    run("web", &[]);
+    let output = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output().unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{}", text(&output.stderr));
+    assert!(host.corten(&["rm", "-f", "web"]).status.success());
+    host.assert_clean(&[]);
+}
+
 #[test]
 fn exit_codes_and_input() {
     use std::io::Write;

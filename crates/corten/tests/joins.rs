@@ -154,9 +154,12 @@ fn a_user_namespace_alone_can_be_shared() {
     let host = need_host!();
     start(&host, "one", &[]);
     let pid = pid_of(&host, "one");
-    let (code, out, err) = host.sh(&["--userns", "container:one"], NAMESPACES);
+    let script = format!("{NAMESPACES}; cat /proc/self/cgroup");
+    let (code, out, err) = host.sh(&["--userns", "container:one"], &script);
     assert_eq!(code, 0, "{err}");
     let lines: Vec<&str> = out.lines().collect();
+    // Of each hierarchy, cgroup2 beside v1 too: the namespace was made where the container is.
+    assert!(lines.len() > 6 && lines[6..].iter().all(|line| line.ends_with(":/")), "{out}");
     assert_eq!(lines[3], namespace(&pid, "user"));
     assert_ne!(lines[0], namespace(&pid, "net"));
     let err = refused(&host, &["--userns", "container:one", "--privileged"]);

@@ -5,7 +5,7 @@ use std::path::Path;
 use corten_runtime::spec::{Bind, BindIds, DeviceNode, Mount, MountSource, Spec};
 use rustix::fs::{CWD, FileType, Mode};
 
-use super::Context;
+use super::{Context, Unmade};
 use crate::config::{Config, device::Access};
 use crate::dirs::make_private;
 use crate::error::{At, EngineError};
@@ -110,20 +110,36 @@ pub(super) fn places(
     Ok((inside, outside))
 }
 
+fn make(node: &Node, dir: &Path, path: &Path, owner: Option<(u32, u32)>) -> Result<(), EngineError> {
+    make_private(dir)?;
+    let device = rustix::fs::makedev(node.major, node.minor);
+    rustix::fs::mknodat(CWD, path, node.kind, Mode::RUSR, device).at("mknod", path)?;
+    if let Some((uid, gid)) = owner {
+        let owner = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        rustix::fs::chown(path, Some(owner.0), Some(owner.1)).at("chown", path)?;
+    }
+    rustix::fs::chmod(path, Mode::from_raw_mode(node.mode)).at("chmod", path)
+}
+
 /// A node of the container's own, mounted at its place: the host's own belongs to nobody in the container.
 fn elsewhere(node: &Node, number: usize, context: &Context<'_>, spec: &Spec) -> Result<Mount, EngineError> {
     let dir = context.container_dir.join("devices");
-    make_private(&dir)?;
     let path = dir.join(number.to_string());
-    let device = rustix::fs::makedev(node.major, node.minor);
-    rustix::fs::mknodat(CWD, &path, node.kind, Mode::RUSR, device).at("mknod", &path)?;
     let maps = spec.namespaces.user.maps();
-    if let Some((uid, gid)) = maps.and_then(|maps| Some((maps.host_user(0)?, maps.host_group(0)?))) {
-        let owner = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-        rustix::fs::chown(&path, Some(owner.0), Some(owner.1)).at("chown", &path)?;
+    let owner = maps.and_then(|maps| Some((maps.host_user(0)?, maps.host_group(0)?)));
+    match context.unmade {
+        Some(unmade) => unmade.borrow_mut().push(Unmade::Node {
+            path: path.clone(),
+            kind: if node.kind == FileType::BlockDevice { 'b' } else { 'c' },
+            major: node.major,
+            minor: node.minor,
+            mode: node.mode,
+            owner,
+        }),
+        None => make(node, &dir, &path, owner)?,
     }
-    rustix::fs::chmod(&path, Mode::from_raw_mode(node.mode)).at("chmod", &path)?;
-    let flags = rustix::fs::statvfs(&dir).at("statvfs", &dir)?.f_flag;
+    let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(&dir);
+    let flags = rustix::fs::statvfs(there).at("statvfs", there)?.f_flag;
     if flags.contains(rustix::fs::StatVfsMountFlags::NODEV) {
         return Err(EngineError::refused(
             format!("--device …:{}", node.place),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use corten_runtime::spec::{Bind, BindIds, Dev, Mount, MountSource, Namespace, Overlay, Spec};
 use corten_sys::mount::attr;
 
-use super::Context;
+use super::{Context, Unmade};
 use crate::config::mount::{self as wanted, BindRecursive, Idmap, Propagation};
 use crate::config::{Config, HostAddress, IpcMode, NetworkMode};
 use crate::error::{At, EngineError};
@@ -147,8 +147,9 @@ fn wanted_mount(mount: &wanted::Mount, context: &Context<'_>) -> Result<Mount, E
                 if !bind.create_source {
                     return Err(EngineError::NoBindSource(source));
                 }
-                if context.make_sources {
-                    std::fs::create_dir_all(&source).at("mkdir", &source)?;
+                match context.unmade {
+                    Some(unmade) => unmade.borrow_mut().push(Unmade::Directory(source.clone())),
+                    None => std::fs::create_dir_all(&source).at("mkdir", &source)?,
                 }
             }
             let recursive = bind.recursive != BindRecursive::Disabled;

@@ -33,8 +33,8 @@ pub(crate) struct Content<'a> {
 }
 
 impl Content<'_> {
-    /// The directory at a path, with every link resolved inside the image; `None` if there is none.
-    fn directory(&self, target: &str) -> Result<Option<OwnedFd>, EngineError> {
+    /// The layers that have what is at a path, and where in them.
+    pub(crate) fn layers_of<'t>(&self, target: &'t str) -> (&[PathBuf], &'t str) {
         let mut layers = self.lowers;
         let mut rest = target;
         for mount in self.mounts {
@@ -47,6 +47,12 @@ impl Content<'_> {
                 rest = below;
             }
         }
+        (layers, rest)
+    }
+
+    /// The directory at a path, with every link resolved inside the image; `None` if there is none.
+    fn directory(&self, target: &str) -> Result<Option<OwnedFd>, EngineError> {
+        let (layers, rest) = self.layers_of(target);
         let view = corten_runtime::apply::view(layers, self.scratch).map_err(|call| {
             corten_runtime::StartError::Operation { operation: "filling a volume".to_owned(), call }
         })?;
@@ -63,7 +69,7 @@ impl Content<'_> {
 }
 
 /// Finishes what was begun, and fills the volume if it is empty and `content` is given.
-pub(super) fn fill(volume: &Path, target: &str, content: Option<&Content<'_>>) -> Result<(), EngineError> {
+pub(crate) fn fill(volume: &Path, target: &str, content: Option<&Content<'_>>) -> Result<(), EngineError> {
     let lock = open(volume, DIRECTORY, Mode::empty()).at("open", volume)?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).at("flock", volume)?;
     let (data, filling, ready) = (volume.join("_data"), volume.join("filling"), volume.join("ready"));

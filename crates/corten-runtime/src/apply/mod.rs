@@ -32,7 +32,7 @@ use corten_sys::clone::Child;
 
 pub use exec::{ExecOptions, Executed, exec};
 pub(crate) use mounts::Maker;
-pub(crate) use parent::FsOwner;
+pub(crate) use parent::{FsOwner, still_there};
 pub use parent::{sealed_program, start};
 pub use scene::{Scene, stage};
 pub use view::view;

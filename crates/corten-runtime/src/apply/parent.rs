@@ -157,12 +157,6 @@ impl Starter {
             self.clone_by_helper(clone, maps.as_ref(), here, inherited, options.joined)?;
         }
         let pid = self.pid();
-        if let Some(cgroup) = &self.cgroup {
-            // Cloned into v2; v1 it joins by itself.
-            if !(clone.join.is_empty() && clone.time_offsets.is_none()) {
-                cgroup.attach_v2(pid)?;
-            }
-        }
         if let (Some(maps), true) = (&maps, clone.join.is_empty() && clone.time_offsets.is_none()) {
             write_maps(pid, maps)?;
         }
@@ -230,9 +224,13 @@ impl Starter {
         if let Some(maps) = maps {
             write_maps(pid, maps)?;
         }
-        if let (Some(cgroup), true) = (&self.cgroup, namespaces & CLONE_NEWCGROUP as u64 != 0) {
-            // A cgroup namespace made with the clone is rooted where the helper is.
-            cgroup.attach(pid)?;
+        if let Some(cgroup) = &self.cgroup {
+            // The clone is where the helper is, and a cgroup namespace is rooted there; v1 it joins by itself
+            // before it makes one.
+            match namespaces & CLONE_NEWCGROUP as u64 {
+                0 => cgroup.attach_v2(pid)?,
+                _ => cgroup.attach(pid)?,
+            }
         }
         wire::send(here.as_fd(), &Message::new(wire::MAPPED), &[])
             .call(|| "sendmsg(MAPPED)")
@@ -538,7 +536,7 @@ pub(super) fn has_ids(maps: Option<&IdMaps>, identity: &Identity) -> Result<(), 
 }
 
 /// The processes whose namespaces were opened by number were still there afterwards.
-fn still_there(joined: &[BorrowedFd<'_>]) -> Result<(), StartError> {
+pub(crate) fn still_there(joined: &[BorrowedFd<'_>]) -> Result<(), StartError> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     for pidfd in joined {

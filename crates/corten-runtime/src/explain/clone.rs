@@ -9,15 +9,9 @@ use super::{ExplainError, Frame, refuse};
 use crate::plan::{CloneOp, Op, Plan};
 
 pub(super) fn print(out: &mut Text, plan: &Plan, clone: &CloneOp, frame: &Frame) -> Result<(), ExplainError> {
-    if let Some((name, _, path)) = clone.join.first() {
-        return Err(refuse(
-            format!("joining the {name} namespace {}", path.display()),
-            "the user namespace of another container cannot be entered with util-linux and kept with its capabilities",
-        ));
-    }
     let has = |bit: i32| clone.namespaces & bit as u64 != 0;
-    let mut words: Vec<String> =
-        ["unshare", "--mount", "--propagation", "private"].map(str::to_owned).to_vec();
+    let mut words = join(clone, frame)?;
+    words.extend(["unshare", "--mount", "--propagation", "private"].map(str::to_owned));
     for (bit, flag) in
         [(CLONE_NEWPID, "--pid"), (CLONE_NEWNET, "--net"), (CLONE_NEWIPC, "--ipc"), (CLONE_NEWUTS, "--uts")]
     {
@@ -41,6 +35,9 @@ pub(super) fn print(out: &mut Text, plan: &Plan, clone: &CloneOp, frame: &Frame)
     out.line("exec 3<&0 4<> \"$run/up\" 6> \"$run/up\" 5<> \"$run/down\" 7< \"$run/down\"");
     out.line("exec 4< \"$run/up\" 5> \"$run/down\"");
     out.comment("It says which process it is and waits for its mounts and its user");
+    if !clone.join.is_empty() {
+        out.comment("The namespaces of another container: nsenter(1) would lose its capabilities on the way into the user's");
+    }
     if has(CLONE_NEWUSER) {
         out.comment("--keep-caps: until its ids are mapped it is no root, and only ambient capabilities outlive an exec");
     }
@@ -66,6 +63,29 @@ pub(super) fn print(out: &mut Text, plan: &Plan, clone: &CloneOp, frame: &Frame)
     );
     out.line("there() { nsenter --target \"$PID\" --mount -- \"$@\"; }");
     Ok(())
+}
+
+/// What enters the namespaces of other containers.
+fn join(clone: &CloneOp, frame: &Frame) -> Result<Vec<String>, ExplainError> {
+    let mut words = Vec::new();
+    for (name, bit, path) in &clone.join {
+        let refuse = |why| refuse(format!("joining the {name} namespace {}", path.display()), why);
+        if *bit == CLONE_NEWPID {
+            // Corten's own child is not dumpable and executes nothing until its root has changed.
+            return Err(refuse(
+                "that container's processes would see each tool of the script, whose root directory is the \
+                 host's, and reach the host through it",
+            ));
+        }
+        let other =
+            frame.other(path).ok_or_else(|| refuse("it is of no container that this script knows"))?;
+        words.push(format!("--{name} \"${other}\""));
+    }
+    if !words.is_empty() {
+        words.insert(0, "\"$corten\" internal join".to_owned());
+        words.push("--".to_owned());
+    }
+    Ok(words)
 }
 
 /// What the first process executes to go on.

@@ -22,7 +22,7 @@ mod parent;
 mod payload;
 mod text;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::plan::{Actor, Op, Plan};
 use text::{Names, Text};
@@ -46,6 +46,16 @@ pub struct Frame {
     pub after: Vec<String>,
     /// Whether the program reads the standard input of whoever runs the script.
     pub interactive: bool,
+    /// Processes of other containers whose namespaces are joined, and the variables that say which they are.
+    pub joined: Vec<(i32, String)>,
+}
+
+impl Frame {
+    /// For a file below `/proc/PID/ns/` of another container the variable that names its process.
+    fn other(&self, namespace: &Path) -> Option<&str> {
+        let of = |pid: i32| namespace.starts_with(format!("/proc/{pid}/ns"));
+        self.joined.iter().find(|(pid, _)| of(*pid)).map(|(_, variable)| variable.as_str())
+    }
 }
 
 /// Why a plan cannot be a script.
@@ -70,7 +80,7 @@ pub fn script(plan: &Plan, frame: &Frame) -> Result<String, ExplainError> {
     let names = Names { known: &frame.names, id: &plan.spec.id };
     let mut out = Text::of(&plan.spec.id);
     head(&mut out, plan, frame, &names);
-    let parent = parent::Parent { plan, names: &names };
+    let parent = parent::Parent { plan, names: &names, frame };
     for (_, op) in plan.of(Actor::Parent) {
         match op {
             Op::Clone(clone) => {

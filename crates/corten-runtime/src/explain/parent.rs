@@ -6,7 +6,7 @@ use std::path::Path;
 use corten_sys::mount::attr;
 
 use super::text::{Names, Text, command, quote};
-use super::{ExplainError, refuse};
+use super::{ExplainError, Frame, refuse};
 use crate::plan::{DevOp, NodeOp, Op, OverlayOp, Plan, Slot};
 use crate::spec::{Bind, BindIds, IdMaps, User, Writable};
 
@@ -39,6 +39,7 @@ fn show(text: &CStr) -> String {
 pub(super) struct Parent<'a> {
     pub(super) plan: &'a Plan,
     pub(super) names: &'a Names<'a>,
+    pub(super) frame: &'a Frame,
 }
 
 impl Parent<'_> {
@@ -102,9 +103,23 @@ impl Parent<'_> {
                 words.extend(groups.iter().map(|group| quote(group)));
                 out.line(format!("who=$({})", command(&words)));
             }
-            other => {
-                return Err(refuse(other, "a mount of another container cannot be taken over by a shell"));
+            Op::FromContainer { slot, namespace, path, attributes } => {
+                let Some(other) = self.frame.other(namespace) else {
+                    return Err(refuse(op, "it is of no container that this script knows"));
+                };
+                out.comment(&format!("{op}: only from inside its mount namespace it can be taken"));
+                let mut words = vec![
+                    format!("\"$corten\" internal taken --of \"${other}\""),
+                    "--into \"/proc/$PID/ns/mnt\"".to_owned(),
+                ];
+                words.extend(
+                    (*attributes != 0).then(|| format!("--options {}", options(*attributes).join(","))),
+                );
+                words.push(quote(&show(path)));
+                words.push(place(*slot));
+                out.line(command(&words));
             }
+            other => return Err(refuse(other, "it is none of the parent's")),
         }
         Ok(())
     }
@@ -168,7 +183,11 @@ impl Parent<'_> {
         let odd = |path: &CStr| path.to_bytes().iter().any(|byte| b":,\\\"".contains(byte));
         let length: usize = overlay.lowers.iter().map(|lower| lower.count_bytes() + 1).sum();
         let shifted = overlay.idmap && self.owner().is_some();
+        // mount(8) wants a second layer where none is written to.
+        let alone = overlay.writable.is_none() && overlay.lowers.len() == 1;
         if shifted
+            || alone
+            || overlay.subpath.is_some()
             || overlay.screened
             || length > MAX_OPTIONS
             || overlay.lowers.iter().any(|path| odd(path))
@@ -187,6 +206,7 @@ impl Parent<'_> {
             words.extend(overlay.volatile.then(|| "--volatile".to_owned()));
             words.extend(overlay.userxattr.then(|| "--userxattr".to_owned()));
             words.extend((bits != 0).then(|| format!("--options {}", options(bits).join(","))));
+            words.extend(overlay.subpath.as_ref().map(|below| format!("--subpath {}", quote(below))));
             words.extend(overlay.lowers.iter().map(|lower| format!("--lower {}", path(lower))));
             words.extend(overlay.writable.as_ref().map(|own| match own {
                 Writable::Directory(own) => format!("--writable {}", path(own)),
