@@ -99,7 +99,7 @@ pub(crate) fn start(dirs: &Dirs, id: &str) -> Result<(Child, OwnedFd), EngineErr
     Ok((child.at("fork", "probe")?, ours))
 }
 
-/// What a sealed attendant does: `words` are those of [`seal`].
+/// What a sealed attendant does: `words` are those that it was executed with again.
 ///
 /// # Errors
 /// They are others.
