@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use corten_runtime::spec::{IdMaps, IdRange, Mount, MountSource, Namespace, UserNamespace};
 use corten_sys::mount::attr;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::config::{Config, IpcMode, NetworkMode, PidMode, UsernsMode};
@@ -101,9 +102,12 @@ impl Joins {
             || EngineError::Join { what, name: name.clone(), why: format!("container {id} is not running") };
         let state = &container.state;
         let pid = Pid::from_raw(state.pid).filter(|_| state.is_alive()).ok_or_else(ended)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| ended())?;
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Err(ended()),
+            other => other.at("pidfd_open", state.pid.to_string())?,
+        };
         // Only now is the number held: it may have been given away between the check and the open.
-        if record::start_of(state.pid) != Some(state.pid_start) {
+        if record::start_of(state.pid)? != Some(state.pid_start) {
             return Err(ended());
         }
         let user_ns = identity(&file(state.pid, "user"))?;

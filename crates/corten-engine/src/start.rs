@@ -159,10 +159,15 @@ fn connect(dirs: &Dirs, id: &str) -> Result<OwnedFd, EngineError> {
 }
 
 /// The first process of a container that runs, held by a descriptor; `None` if it has ended.
-pub(crate) fn process(container: &Container) -> Option<OwnedFd> {
-    let pidfd = pidfd_open(Pid::from_raw(container.state.pid)?, PidfdFlags::empty()).ok()?;
+pub(crate) fn process(container: &Container) -> Result<Option<OwnedFd>, EngineError> {
+    let number = container.state.pid;
+    let Some(pid) = Pid::from_raw(number) else { return Ok(None) };
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(None),
+        other => other.at("pidfd_open", number.to_string())?,
+    };
     // The number may have been given away between the check and the open: only now is it held.
-    (record::start_of(container.state.pid) == Some(container.state.pid_start)).then_some(pidfd)
+    Ok((record::start_of(number)? == Some(container.state.pid_start)).then_some(pidfd))
 }
 
 /// Sends a signal to a container's program. SIGKILL ends everything in it.
@@ -177,7 +182,7 @@ pub fn signal(dirs: &Dirs, name: &str, number: i32) -> Result<(), EngineError> {
             found.record.id
         ))
     };
-    let pidfd = process(&found).filter(|_| found.state.is_alive()).ok_or_else(not_running)?;
+    let pidfd = process(&found)?.filter(|_| found.state.is_alive()).ok_or_else(not_running)?;
     if number == Signal::KILL.as_raw() {
         mark_stopped(dirs, &found);
     }
@@ -226,7 +231,7 @@ pub fn stop(dirs: &Dirs, name: &str, signal: Option<i32>, timeout_s: Option<i32>
     let own = config.stop_signal.as_deref().and_then(corten_sys::signal::parse);
     let number = signal.or(own).unwrap_or(corten_sys::signal::SIGTERM);
     let timeout_s = timeout_s.or(config.stop_timeout_s).unwrap_or(STOP_TIMEOUT_S);
-    if let Some(pidfd) = process(&found) {
+    if let Some(pidfd) = process(&found)? {
         let signal = Signal::from_named_raw(number).unwrap_or(Signal::TERM);
         let _gone = pidfd_send_signal(&pidfd, signal);
         if found.state.paused {

@@ -21,6 +21,7 @@ use corten_runtime::spec::{Bind, BindIds};
 use corten_sys::clone::{CLONE_NEWNS, CLONE_NEWUSER, Child, fork, setns};
 use corten_sys::mount::attr;
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
@@ -171,14 +172,17 @@ pub(super) fn hold_stopped(dirs: &Dirs, id: &str) -> Result<Option<Hold>, Engine
 /// `None` if it has just ended.
 fn running(container: &Container) -> Result<Option<Way>, EngineError> {
     let state = &container.state;
-    let pidfd = Pid::from_raw(state.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let Some(pidfd) = pidfd else { return Ok(None) };
+    let Some(pid) = Pid::from_raw(state.pid) else { return Ok(None) };
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(None),
+        other => other.at("pidfd_open", state.pid.to_string())?,
+    };
     let path = |kind: &str| PathBuf::from(format!("/proc/{}/ns/{kind}", state.pid));
     let open = |path: &Path| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let (user_path, mounts_path) = (path("user"), path("mnt"));
     let (user, mounts) = (open(&user_path), open(&mounts_path));
     // What was opened by number was the container's only if it has not ended.
-    if record::start_of(state.pid) != Some(state.pid_start) {
+    if record::start_of(state.pid)? != Some(state.pid_start) {
         return Ok(None);
     }
     let (user, mounts) = (user.at("open", &user_path)?, mounts.at("open", &mounts_path)?);

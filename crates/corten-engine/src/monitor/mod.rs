@@ -22,7 +22,7 @@ use corten_runtime::apply::Options;
 use corten_sys::signal::{self, SignalSet};
 use corten_sys::wait::Exit;
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal};
 
 use crate::config::Config;
 use crate::dirs::Dirs;
@@ -221,17 +221,30 @@ impl Monitor {
         let options = Options { starter_only, joined: &joined, ..Options::default() };
         let live = self.dirs.live(&self.id);
         let (started, streams) = Streams::start(&live, plan, self.config.interactive, options)?;
-        let mut state = State {
+        let pid = started.child.pid.as_raw_nonzero().get();
+        let known = record::start_of(pid).and_then(|start| Ok((start, record::boot_id()?)));
+        let (start, boot_id) = match known {
+            Ok(known) => known,
+            Err(error) => {
+                // Nobody could tell later that this container runs.
+                let _ended = pidfd_send_signal(&started.child.pidfd, Signal::KILL);
+                let _reaped = corten_sys::wait::wait_pidfd(started.child.pidfd.as_fd());
+                let _left = started.cgroup.map(Cgroup::remove);
+                return Err(error);
+            }
+        };
+        let state = State {
             status: Status::Running,
-            pid: started.child.pid.as_raw_nonzero().get(),
-            boot_id: record::boot_id(),
+            pid,
+            // 0: it has ended already.
+            pid_start: start.unwrap_or(0),
+            boot_id,
             started_ns: record::now_ns(),
             first_id: lease.as_ref().map_or(0, |lease| lease.first_id),
             unmapped_binds: started.outcome.unmapped_binds,
             restart_count,
             ..State::created()
         };
-        state.pid_start = record::start_of(state.pid).unwrap_or(0);
         self.show(&state);
         self.tell(&[("start", &[], state.started_ns)]);
         Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state })
@@ -257,7 +270,10 @@ impl Monitor {
         }
         state.pid = 0;
         let Some(cgroup) = cgroup else { return true };
-        state.oom_killed = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+        match cgroup.oom_kills() {
+            Ok(kills) => state.oom_killed = kills > 0,
+            Err(error) => state.error = format!("whether its memory limit was reached is unknown: {error}"),
+        }
         // With process 1 the kernel ends the rest; without a pid namespace they are ours to end.
         if self.shares_pids {
             let _gone = cgroup.kill_all();
