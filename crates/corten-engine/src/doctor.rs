@@ -174,6 +174,7 @@ fn names(dir: &Path) -> Vec<String> {
 fn state(dirs: &Dirs, report: &mut Report) {
     let containers = dirs.root.join("containers");
     let mut known = BTreeSet::new();
+    let leases = dirs.leases();
     for id in names(&dirs.run).into_iter().filter(|name| crate::collect::is_id(name)) {
         let live = dirs.live(&id);
         // Held: whoever holds it owns it, whatever it has come to.
@@ -211,7 +212,9 @@ fn state(dirs: &Dirs, report: &mut Report) {
     for dir in [dirs.root.join("names"), dirs.leases()] {
         for link in names(&dir) {
             let owner = std::fs::read_link(dir.join(&link)).unwrap_or_default();
-            if !owner.to_str().is_some_and(|id| known.contains(id)) {
+            // A lease is of one that something is under way with.
+            let owned = |id: &str| known.contains(id) && (dir != leases || dirs.live(id).exists());
+            if !owner.to_str().is_some_and(owned) {
                 report
                     .leftovers
                     .push(format!("{}: of a container that is not there", dir.join(link).display()));

@@ -190,21 +190,30 @@ pub(crate) fn write(path: &Path, value: &impl Serialize, durable: bool) -> Resul
         |error: serde_json::Error| EngineError::Record { path: path.into(), reason: error.to_string() };
     let text = serde_json::to_vec(value).map_err(damaged)?;
     let beside = path.with_extension("new");
-    let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(&beside, flags, Mode::from_raw_mode(0o600)).at("open", &beside)?;
-    let mut rest = text.as_slice();
-    while !rest.is_empty() {
-        rest = &rest[rustix::io::write(&file, rest).at("write", &beside)?..];
-    }
-    if durable {
-        rustix::fs::fsync(&file).at("fsync", &beside)?;
-    }
-    rustix::fs::rename(&beside, path).at("rename", path)?;
+    write_beside(&beside, &text, durable)
+        .and_then(|()| rustix::fs::rename(&beside, path).at("rename", path))
+        // Nobody would ever finish it.
+        .inspect_err(|_| {
+            let _there_was_none = rustix::fs::unlink(&beside);
+        })?;
     if durable && let Some(parent) = path.parent() {
         let dir =
             rustix::fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                 .at("open", parent)?;
         rustix::fs::fsync(&dir).at("fsync", parent)?;
+    }
+    Ok(())
+}
+
+fn write_beside(beside: &Path, text: &[u8], durable: bool) -> Result<(), EngineError> {
+    let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(beside, flags, Mode::from_raw_mode(0o600)).at("open", beside)?;
+    let mut rest = text;
+    while !rest.is_empty() {
+        rest = &rest[rustix::io::write(&file, rest).at("write", beside)?..];
+    }
+    if durable {
+        rustix::fs::fsync(&file).at("fsync", beside)?;
     }
     Ok(())
 }

@@ -85,8 +85,8 @@ pub fn start(dirs: &Dirs, name: &str, attach: Option<&AttachOptions>) -> Result<
         drawn.ready_volumes(dirs, &id, &config, held.as_ref()).map(|()| drawn)
     });
     let undone = |error| {
-        crate::lease::release_of(dirs, &id);
         // What cannot be removed now is found by the next command.
+        let _again = crate::lease::release_of(dirs, &id);
         let _left = crate::collect::remove_tree(dirs, &dirs.live(&id));
         error
     };

@@ -61,8 +61,11 @@ pub fn running(dirs: &Dirs, id: &str, first_id: u32) -> Result<String, EngineErr
 }
 
 /// Gives back the blocks of user ids that a container holds.
-pub fn release(dirs: &Dirs, id: &str) {
-    lease::release_of(dirs, id);
+///
+/// # Errors
+/// The call that failed.
+pub fn release(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
+    lease::release_of(dirs, id)
 }
 
 /// A process that is held on to.

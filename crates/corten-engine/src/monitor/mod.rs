@@ -328,8 +328,11 @@ impl Monitor {
             self.tell(&[("destroy", &[], record::now_ns())]);
         } else {
             // Kept on disk: what runs no more outlives the boot.
-            let _shown = record::write(&self.dirs.container(&self.id).join("state.json"), &state, true);
-            let _left = crate::collect::remove_tree(&self.dirs, &self.dirs.live(&self.id));
+            match record::write(&self.dirs.container(&self.id).join("state.json"), &state, true) {
+                Ok(()) => drop(crate::collect::remove_tree(&self.dirs, &self.dirs.live(&self.id))),
+                // The end is known here alone, until the next command finds it and tries again.
+                Err(_) => self.show(&state),
+            }
         }
         clients.all(EXITED, code);
         if clients.list.iter().any(clients::Client::is_behind) {

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+
 use super::{Host, text};
 
 /// Calls that a C library or Rust's runtime makes for itself, that cannot fail (14 rt_sigprocmask, 247 waitid
@@ -107,21 +109,23 @@ impl Bench {
 
     /// Waits for whoever still attends something: it has not been killed, and cleans up itself.
     pub fn wait_for_the_living(&self) {
-        self.wait_for_all_but(&BTreeSet::new());
+        self.held(&BTreeSet::new(), FlockOperation::LockShared);
     }
 
-    /// As [`Bench::wait_for_the_living`], but not for those that are to go on.
-    pub fn wait_for_all_but(&self, alive: &BTreeSet<String>) {
-        use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
-        for id in names(&self.host.path("run")) {
-            let dir = self.host.path("run").join(&id);
-            if id.len() == 64 && id != self.bystander && !alive.contains(&id) {
-                // Gone already is as good.
-                if let Ok(dir) = open(&dir, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-                    flock(&dir, FlockOperation::LockShared).unwrap();
-                }
-            }
+    /// Whether somebody attends a container other than these.
+    pub fn is_attended_beside(&self, alive: &BTreeSet<String>) -> bool {
+        self.held(alive, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn held(&self, alive: &BTreeSet<String>, lock: FlockOperation) -> bool {
+        let ours = |id: &String| id.len() == 64 && *id != self.bystander && !alive.contains(id);
+        let mut held = false;
+        for id in names(&self.host.path("run")).into_iter().filter(ours) {
+            // Gone already is as good.
+            let dir = open(self.host.path("run").join(&id), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            held |= dir.is_ok_and(|dir| flock(&dir, lock).is_err());
         }
+        held
     }
 
     /// Waits for the end of a container that goes on without its monitor.
