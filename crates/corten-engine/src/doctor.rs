@@ -173,7 +173,7 @@ fn names(dir: &Path) -> Vec<String> {
 
 fn state(dirs: &Dirs, report: &mut Report) {
     let containers = dirs.root.join("containers");
-    let mut known = BTreeSet::new();
+    let (mut known, mut attended) = (BTreeSet::new(), BTreeSet::new());
     let leases = dirs.leases();
     for id in names(&dirs.run).into_iter().filter(|name| crate::collect::is_id(name)) {
         let live = dirs.live(&id);
@@ -182,6 +182,7 @@ fn state(dirs: &Dirs, report: &mut Report) {
             let name = crate::container::find(dirs, &id).map(|found| found.record.name);
             let name = name.unwrap_or_else(|_| "no name yet".to_owned());
             report.live.push(format!("{} ({name}): attended", &id[..12]));
+            attended.insert(id.clone());
             known.insert(id);
             continue;
         }
@@ -200,12 +201,15 @@ fn state(dirs: &Dirs, report: &mut Report) {
     for id in names(&containers) {
         let path = containers.join(&id);
         let record = record::read::<Record>(&path.join("config.json"));
+        let is_attended = attended.contains(&id);
         match record {
             Ok(Some(_)) => drop(known.insert(id)),
             _ if known.contains(&id) => {}
             _ => report.leftovers.push(format!("{}: a container without a record", path.display())),
         }
-        for partial in names(&path).into_iter().filter(|name| name.ends_with(".new")) {
+        // Of one that is attended somebody may be writing it.
+        let partial = names(&path).into_iter().filter(|name| name.ends_with(".new") && !is_attended);
+        for partial in partial {
             report.leftovers.push(format!("{}: a file that was not finished", path.join(partial).display()));
         }
     }

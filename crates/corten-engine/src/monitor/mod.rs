@@ -222,35 +222,36 @@ impl Monitor {
         let live = self.dirs.live(&self.id);
         let (started, streams) = Streams::start(&live, plan, self.config.interactive, options)?;
         let pid = started.child.pid.as_raw_nonzero().get();
-        let known = record::start_of(pid).and_then(|start| Ok((start, record::boot_id()?)));
-        let (start, boot_id) = match known {
-            Ok(known) => known,
+        let shown = || -> Result<State, EngineError> {
+            let state = State {
+                status: Status::Running,
+                pid,
+                // 0: it has ended already.
+                pid_start: record::start_of(pid)?.unwrap_or(0),
+                boot_id: record::boot_id()?,
+                started_ns: record::now_ns(),
+                first_id: lease.as_ref().map_or(0, |lease| lease.first_id),
+                unmapped_binds: started.outcome.unmapped_binds.clone(),
+                restart_count,
+                ..State::created()
+            };
+            record::write(&live.join("state.json"), &state, false).map(|()| state)
+        };
+        let state = match shown() {
+            Ok(state) => state,
             Err(error) => {
-                // Nobody could tell later that this container runs.
+                // Nobody could find or stop it later.
                 let _ended = pidfd_send_signal(&started.child.pidfd, Signal::KILL);
                 let _reaped = corten_sys::wait::wait_pidfd(started.child.pidfd.as_fd());
                 let _left = started.cgroup.map(Cgroup::remove);
                 return Err(error);
             }
         };
-        let state = State {
-            status: Status::Running,
-            pid,
-            // 0: it has ended already.
-            pid_start: start.unwrap_or(0),
-            boot_id,
-            started_ns: record::now_ns(),
-            first_id: lease.as_ref().map_or(0, |lease| lease.first_id),
-            unmapped_binds: started.outcome.unmapped_binds,
-            restart_count,
-            ..State::created()
-        };
-        self.show(&state);
         self.tell(&[("start", &[], state.started_ns)]);
         Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state })
     }
 
-    /// Without it `ps` shows a container that was made and not started; it runs all the same.
+    /// What cannot be written is as it was.
     fn show(&self, state: &State) {
         let _shown = record::write(&self.dirs.live(&self.id).join("state.json"), state, false);
     }
