@@ -1,5 +1,7 @@
 //! Containers that exist: finding, listing, removing.
 
+use rustix::io::Errno;
+
 use crate::collect;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
@@ -78,9 +80,9 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
     if bare.is_empty() || bare.contains(['/', '\0']) || bare == "." || bare == ".." {
         return Err(missing());
     }
-    let id = match std::fs::read_link(dirs.name(bare)) {
+    let id = match rustix::fs::readlink(dirs.name(bare), Vec::new()) {
         Ok(id) => id.to_string_lossy().into_owned(),
-        Err(_) => {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {
             let mut ids = list(dirs)?.into_iter().map(|c| c.record.id).filter(|id| id.starts_with(bare));
             let id = ids.next().ok_or_else(missing)?;
             if id != bare && ids.next().is_some() {
@@ -88,6 +90,7 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
             }
             id
         }
+        Err(errno) => return Err(errno).at("readlink", dirs.name(bare)),
     };
     read(dirs, &id)?.ok_or_else(missing)
 }

@@ -441,13 +441,16 @@ fn containers(bench: &Bench) -> (BTreeSet<String>, BTreeSet<String>) {
 
 /// Nothing is left that no record owns, by this test's look and by `doctor`'s, and the bystander runs.
 fn clean(bench: &Bench) -> Result<(), String> {
-    // One whose start goes on without its command runs in a moment, or is not attended any more.
+    // One whose start goes on without its command runs in a moment, or is not attended any more; and who attended
+    // it then has left it to the next command.
+    let mut before = containers(bench);
     let (kept, alive) = loop {
-        let (kept, alive) = containers(bench);
-        if bench.is_attended_beside(&alive) {
-            continue;
+        let attended = bench.is_attended_beside(&before.1);
+        let now = containers(bench);
+        if !attended && now.1 == before.1 {
+            break now;
         }
-        break (kept, alive);
+        before = now;
     };
     check(alive.contains(&bench.bystander), "the bystander does not run any more")?;
     let left = bench.left(&kept, &alive);
