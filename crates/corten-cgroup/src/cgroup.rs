@@ -102,7 +102,16 @@ impl Cgroup {
     /// One that was made before, by whomever: looks in which hierarchies it is.
     pub fn open(layout: &Layout, path: &CgroupPath) -> Result<Cgroup> {
         let mut cgroup = Cgroup::joined(layout, path);
-        cgroup.members.retain(|m| m.dir.is_dir());
+        let mut there = Vec::with_capacity(cgroup.members.len());
+        for member in cgroup.members {
+            match rustix::fs::stat(&member.dir) {
+                Ok(_) => there.push(member),
+                Err(Errno::NOENT) => {}
+                // One that is only not seen would be left behind by whoever removes it.
+                Err(errno) => return Err(Call::Open(member.dir).failed(errno)),
+            }
+        }
+        cgroup.members = there;
         match cgroup.members.is_empty() {
             true => Err(match layout.hierarchies().next() {
                 Some(h) => Call::Open(path.below(&h.mount)).failed(Errno::NOENT),

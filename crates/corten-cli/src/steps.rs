@@ -225,8 +225,7 @@ fn running(words: Words, cx: &mut Context<'_>) -> Result<(), Report> {
 
 fn release(words: Words, cx: &mut Context<'_>) -> Result<(), Report> {
     let [id] = words.operands()?;
-    explain::release(&dirs(cx), &id);
-    Ok(())
+    explain::release(&dirs(cx), &id).map_err(engine("release"))
 }
 
 fn volume(words: Words, cx: &mut Context<'_>) -> Result<(), Report> {

@@ -81,7 +81,12 @@ fn sweep_all(dirs: &Dirs) {
     for links in [dirs.root.join("names"), dirs.leases()] {
         for entry in entries(&links) {
             let owner = std::fs::read_link(entry.path()).ok();
-            if let Some(id) = owner.as_deref().and_then(Path::to_str).filter(|id| nobody(id)) {
+            // A lease is of one that runs or is about to; a name also of one that is kept.
+            let left = |id: &&str| match links == dirs.leases() {
+                true => is_id(id) && !dirs.live(id).exists(),
+                false => nobody(id),
+            };
+            if let Some(id) = owner.as_deref().and_then(Path::to_str).filter(left) {
                 settle_missing(dirs, id);
             }
         }
@@ -151,8 +156,7 @@ pub(crate) fn finish(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
 /// As [`finish`]; of one that lives, its record and state.
 fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, EngineError> {
     let (live, kept) = (dirs.live(id), dirs.container(id));
-    // A power cut can tear what is under /run, which is never synced, where that outlives a boot.
-    let living = record::read::<Record>(&live.join("config.json")).unwrap_or(None);
+    let living = untorn(record::read::<Record>(&live.join("config.json")))?;
     let record = match living {
         None => record::read::<Record>(&kept.join("config.json"))?,
         some => some,
@@ -161,7 +165,7 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
         release(dirs, id, None)?;
         return forget(dirs, id, None).map(|()| None);
     };
-    let mut state = record::read::<State>(&live.join("state.json")).unwrap_or(None);
+    let mut state = untorn(record::read::<State>(&live.join("state.json")))?;
     if let Some(state) = state.take_if(|state| state.is_alive()) {
         return Ok(Some((record, state)));
     }
@@ -194,6 +198,15 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
         remove_file(&kept.join(partial))?;
     }
     remove_tree(dirs, &live).map(|()| None)
+}
+
+/// A power cut can tear what is under /run, which is never synced, where that outlives a boot. What only could
+/// not be read says nothing: nobody is taken for dead because of it.
+fn untorn<T>(read: Result<Option<T>, EngineError>) -> Result<Option<T>, EngineError> {
+    match read {
+        Err(EngineError::Record { .. }) => Ok(None),
+        other => other,
+    }
 }
 
 /// The event of an end that nobody told of.
@@ -257,7 +270,7 @@ pub(crate) fn release(dirs: &Dirs, id: &str, record: Option<&Record>) -> Result<
         let path = corten_cgroup::CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
         corten_cgroup::remove_parents(&corten_cgroup::Layout::detect()?, &path);
     }
-    crate::lease::release_of(dirs, id);
+    crate::lease::release_of(dirs, id)?;
     Ok(killed_for_memory)
 }
 

@@ -91,9 +91,9 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
     if bare.is_empty() || bare.contains(['/', '\0']) || bare == "." || bare == ".." {
         return Err(missing());
     }
-    let id = match std::fs::read_link(dirs.name(bare)) {
+    let id = match rustix::fs::readlink(dirs.name(bare), Vec::new()) {
         Ok(id) => id.to_string_lossy().into_owned(),
-        Err(_) => {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {
             let mut ids = list(dirs)?.into_iter().map(|c| c.record.id).filter(|id| id.starts_with(bare));
             let id = ids.next().ok_or_else(missing)?;
             if id != bare && ids.next().is_some() {
@@ -101,17 +101,26 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
             }
             id
         }
+        Err(errno) => return Err(errno).at("readlink", dirs.name(bare)),
     };
     read(dirs, &id)?.ok_or_else(missing)
 }
 
 /// The first process of a container that runs, held by a descriptor; `None` if it has ended. Its number is its
 /// own only until it ends: what is then opened by it is the container's if [`has_ended`] says no afterwards.
-pub(crate) fn process(state: &State) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(state.pid).filter(|_| state.status == Status::Running)?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+///
+/// # Errors
+/// What a call says: that something cannot be looked at does not mean that it is gone.
+pub(crate) fn process(state: &State) -> Result<Option<OwnedFd>, EngineError> {
+    let running = state.status == Status::Running;
+    let Some(pid) = Pid::from_raw(state.pid).filter(|_| running) else { return Ok(None) };
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(None),
+        other => other.at("pidfd_open", state.pid.to_string())?,
+    };
     // Only now: the number may have been given away before it was held.
-    state.is_alive().then_some(pidfd)
+    let same = record::start_of(state.pid)? == Some(state.pid_start) && record::boot_id()? == state.boot_id;
+    Ok(same.then_some(pidfd))
 }
 
 /// Whether a process that is held has ended.

@@ -173,7 +173,8 @@ fn names(dir: &Path) -> Vec<String> {
 
 fn state(dirs: &Dirs, report: &mut Report) {
     let containers = dirs.root.join("containers");
-    let mut known = BTreeSet::new();
+    let (mut known, mut attended) = (BTreeSet::new(), BTreeSet::new());
+    let leases = dirs.leases();
     for id in names(&dirs.run).into_iter().filter(|name| crate::collect::is_id(name)) {
         let live = dirs.live(&id);
         // Held: whoever holds it owns it, whatever it has come to.
@@ -181,6 +182,7 @@ fn state(dirs: &Dirs, report: &mut Report) {
             let name = crate::container::find(dirs, &id).map(|found| found.record.name);
             let name = name.unwrap_or_else(|_| "no name yet".to_owned());
             report.live.push(format!("{} ({name}): attended", &id[..12]));
+            attended.insert(id.clone());
             known.insert(id);
             continue;
         }
@@ -199,19 +201,24 @@ fn state(dirs: &Dirs, report: &mut Report) {
     for id in names(&containers) {
         let path = containers.join(&id);
         let record = record::read::<Record>(&path.join("config.json"));
+        let is_attended = attended.contains(&id);
         match record {
             Ok(Some(_)) => drop(known.insert(id)),
             _ if known.contains(&id) => {}
             _ => report.leftovers.push(format!("{}: a container without a record", path.display())),
         }
-        for partial in names(&path).into_iter().filter(|name| name.ends_with(".new")) {
+        // Of one that is attended somebody may be writing it.
+        let partial = names(&path).into_iter().filter(|name| name.ends_with(".new") && !is_attended);
+        for partial in partial {
             report.leftovers.push(format!("{}: a file that was not finished", path.join(partial).display()));
         }
     }
     for dir in [dirs.root.join("names"), dirs.leases()] {
         for link in names(&dir) {
             let owner = std::fs::read_link(dir.join(&link)).unwrap_or_default();
-            if !owner.to_str().is_some_and(|id| known.contains(id)) {
+            // A lease is of one that something is under way with.
+            let owned = |id: &str| known.contains(id) && (dir != leases || dirs.live(id).exists());
+            if !owner.to_str().is_some_and(owned) {
                 report
                     .leftovers
                     .push(format!("{}: of a container that is not there", dir.join(link).display()));

@@ -193,7 +193,7 @@ impl Running {
 
     fn of(container: Container) -> Result<Self, EngineError> {
         let Container { record, state } = container;
-        let init = container::process(&state).ok_or_else(|| EngineError::NotRunning(record.id.clone()))?;
+        let init = container::process(&state)?.ok_or_else(|| EngineError::NotRunning(record.id.clone()))?;
         // An ordinary user's container may have none. One that is gone is no cgroup to be outside of.
         let cgroup =
             record.cgroup.is_some().then(|| container::needed_cgroup(&record, "exec")).transpose()?;

@@ -97,7 +97,7 @@ impl Joins {
         }
         let ended =
             || EngineError::Join { what, name: name.clone(), why: format!("container {id} is not running") };
-        let pidfd = container::process(&container.state).ok_or_else(ended)?;
+        let pidfd = container::process(&container.state)?.ok_or_else(ended)?;
         let user_ns = identity(&file(container.state.pid, "user"))?;
         *name = id;
         self.others.push(Other { container, pidfd, user_ns });

@@ -117,13 +117,22 @@ fn candidates(dirs: &Dirs, id: &str) -> impl Iterator<Item = (u32, PathBuf)> {
 }
 
 /// Releases what a container that is gone still holds.
-pub(crate) fn release_of(dirs: &Dirs, id: &str) {
-    let Ok(entries) = std::fs::read_dir(dirs.leases()) else { return };
-    for entry in entries.flatten() {
-        if std::fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == id) {
-            give_back(&entry.path(), id);
+///
+/// # Errors
+/// They cannot be read: then it must be tried again.
+pub(crate) fn release_of(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
+    let leases = dirs.leases();
+    let entries = match std::fs::read_dir(&leases) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.at("opendir", &leases)?,
+    };
+    for entry in entries {
+        let path = entry.at("readdir", &leases)?.path();
+        if std::fs::read_link(&path).is_ok_and(|to| to.as_os_str() == id) {
+            give_back(&path, id);
         }
     }
+    Ok(())
 }
 
 /// Releases one link of a container: a hold, or the lease itself, which a hold may have become meanwhile.
@@ -213,9 +222,9 @@ mod tests {
         assert_eq!(links(), "");
         let a = Lease::take(&dirs, &names[0]).unwrap();
         let _b = Lease::join(&dirs, &names[1], &names[0], a.first_id).unwrap();
-        release_of(&dirs, &names[0]);
+        release_of(&dirs, &names[0]).unwrap();
         assert_eq!(links(), "b");
-        release_of(&dirs, &names[1]);
+        release_of(&dirs, &names[1]).unwrap();
         assert_eq!(links(), "");
     }
 }

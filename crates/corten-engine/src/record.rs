@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -118,21 +119,26 @@ impl State {
         }
     }
 
-    /// Whether its first process is there, and is the one that was started.
+    /// Whether its first process is there, and is the one that was started. If that cannot be told it is: who
+    /// takes a container for dead cleans up after it.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.status == Status::Running
             && self.pid > 0
-            && start_of(self.pid) == Some(self.pid_start)
-            && self.boot_id == boot_id()
+            && start_of(self.pid).map_or(true, |start| start == Some(self.pid_start))
+            && boot_id().map_or(true, |boot| boot == self.boot_id)
     }
 }
 
 /// When a process that lives started, in clock ticks since boot: the 22nd field of /proc/PID/stat
 /// (proc(5)). One that has ended and that nobody waits for (an orphan under a process 1 that does not)
 /// does not live.
-pub(crate) fn start_of(pid: i32) -> Option<u64> {
-    parse_stat(&read_text(&format!("/proc/{pid}/stat"))?)
+pub(crate) fn start_of(pid: i32) -> Result<Option<u64>, EngineError> {
+    let path = format!("/proc/{pid}/stat");
+    match try_read_text(&path) {
+        Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+        other => other.at("read", &path).map(|stat| parse_stat(&stat)),
+    }
 }
 
 fn parse_stat(stat: &str) -> Option<u64> {
@@ -142,21 +148,28 @@ fn parse_stat(stat: &str) -> Option<u64> {
 }
 
 /// The id of this boot.
-pub(crate) fn boot_id() -> String {
-    read_text("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+pub(crate) fn boot_id() -> Result<String, EngineError> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    try_read_text(PATH).at("read", PATH).map(|text| text.trim().to_owned())
 }
 
 /// A small text file in as few calls as it takes: for one of up to 2 KiB that the kernel gives whole, three.
 pub(crate) fn read_text(path: &str) -> Option<String> {
+    try_read_text(path).ok()
+}
+
+/// As [`read_text`], with the reason.
+fn try_read_text(path: &str) -> Result<String, Errno> {
     const FIRST: usize = 2048;
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut buffer = vec![0; FIRST];
-    let count = rustix::io::read(&file, &mut buffer).ok()?;
+    let count = rustix::io::read(&file, &mut buffer)?;
     buffer.truncate(count);
     if count == FIRST {
-        std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut buffer).ok()?;
+        std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut buffer)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     }
-    String::from_utf8(buffer).ok()
+    String::from_utf8(buffer).map_err(|_| Errno::ILSEQ)
 }
 
 /// Nanoseconds since 1970.
@@ -181,21 +194,30 @@ pub(crate) fn write(path: &Path, value: &impl Serialize, durable: bool) -> Resul
         |error: serde_json::Error| EngineError::Record { path: path.into(), reason: error.to_string() };
     let text = serde_json::to_vec(value).map_err(damaged)?;
     let beside = path.with_extension("new");
-    let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(&beside, flags, Mode::from_raw_mode(0o600)).at("open", &beside)?;
-    let mut rest = text.as_slice();
-    while !rest.is_empty() {
-        rest = &rest[rustix::io::write(&file, rest).at("write", &beside)?..];
-    }
-    if durable {
-        rustix::fs::fsync(&file).at("fsync", &beside)?;
-    }
-    rustix::fs::rename(&beside, path).at("rename", path)?;
+    write_beside(&beside, &text, durable)
+        .and_then(|()| rustix::fs::rename(&beside, path).at("rename", path))
+        // Nobody would ever finish it.
+        .inspect_err(|_| {
+            let _there_was_none = rustix::fs::unlink(&beside);
+        })?;
     if durable && let Some(parent) = path.parent() {
         let dir =
             rustix::fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                 .at("open", parent)?;
         rustix::fs::fsync(&dir).at("fsync", parent)?;
+    }
+    Ok(())
+}
+
+fn write_beside(beside: &Path, text: &[u8], durable: bool) -> Result<(), EngineError> {
+    let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(beside, flags, Mode::from_raw_mode(0o600)).at("open", beside)?;
+    let mut rest = text;
+    while !rest.is_empty() {
+        rest = &rest[rustix::io::write(&file, rest).at("write", beside)?..];
+    }
+    if durable {
+        rustix::fs::fsync(&file).at("fsync", beside)?;
     }
     Ok(())
 }

@@ -113,9 +113,9 @@ fn make(
 
 /// Removes what was made of a container that cannot be.
 fn undo(dirs: &Dirs, id: &str, error: EngineError) -> EngineError {
-    crate::lease::release_of(dirs, id);
-    volume::discard_of(dirs, id);
     // What cannot be removed now is found unlocked, and removed, by the next command.
+    let _again = crate::lease::release_of(dirs, id);
+    volume::discard_of(dirs, id);
     let _left = collect::forget(dirs, id, None);
     error
 }

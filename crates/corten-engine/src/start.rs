@@ -84,8 +84,8 @@ pub fn start(dirs: &Dirs, name: &str, attach: Option<&AttachOptions>) -> Result<
         drawn.ready_volumes(dirs, &id, &config, held.as_ref()).map(|()| drawn)
     });
     let undone = |error| {
-        crate::lease::release_of(dirs, &id);
         // What cannot be removed now is found by the next command.
+        let _again = crate::lease::release_of(dirs, &id);
         let _left = crate::collect::remove_tree(dirs, &dirs.live(&id));
         error
     };
@@ -188,7 +188,7 @@ pub fn signal(dirs: &Dirs, name: &str, number: i32) -> Result<(), EngineError> {
             found.record.id
         ))
     };
-    let pidfd = container::process(&found.state).ok_or_else(not_running)?;
+    let pidfd = container::process(&found.state)?.ok_or_else(not_running)?;
     let signal = Signal::from_named_raw(number)
         .ok_or_else(|| EngineError::refused(format!("signal {number}"), "it is one of a C library's own"))?;
     if number == Signal::KILL.as_raw() {
@@ -257,7 +257,7 @@ pub(crate) fn end(
     let own = config.stop_signal.as_deref().and_then(corten_sys::signal::parse);
     let number = signal.or(own).unwrap_or(corten_sys::signal::SIGTERM);
     let timeout_s = timeout_s.or(config.stop_timeout_s).unwrap_or(STOP_TIMEOUT_S);
-    if let Some(pidfd) = container::process(&found.state) {
+    if let Some(pidfd) = container::process(&found.state)? {
         let signal = Signal::from_named_raw(number).unwrap_or(Signal::TERM);
         tell_of_kill(dirs, found, signal.as_raw());
         let _gone = pidfd_send_signal(&pidfd, signal);

@@ -36,6 +36,7 @@ pub fn plain<E: From<crate::StoreError>>(
         }
         Ok(())
     })
+    .map_err(|error| crate::StoreError::from(crate::UnpackError::from(error)))?
     .map(drop)
 }
 

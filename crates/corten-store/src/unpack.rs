@@ -217,7 +217,7 @@ pub fn unpack(
         }
         decoder.finish()?;
         applier.finish()
-    })
+    })?
     .map(|(counted, streamed)| Unpacked {
         diff_id: streamed.diff_id,
         compression: streamed.compression,

@@ -9,53 +9,15 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
-use common::{Host, text};
+use common::fault::{Bench, OF_SAFETY, OF_THE_RUNTIME, Place, Traced, Tried};
+use common::text;
 
 const ROLES: [&str; 5] = ["command", "monitor", "first process", "program", "log writer"];
-/// Calls that a C library or Rust's runtime makes for itself, that cannot fail (14 rt_sigprocmask, 247 waitid
-/// of a child, 63 uname), or (271 ppoll) whose failure means that there are no streams to tell it.
-const OF_THE_RUNTIME: [u32; 18] =
-    [9, 10, 11, 12, 13, 14, 60, 63, 107, 131, 158, 204, 218, 231, 247, 271, 273, 334];
-
 const EXECVE: u32 = 59;
 
-struct Bench {
-    host: Host,
-    fault: PathBuf,
-    /// All cgroups of this test are below it.
-    parent: String,
-    bystander: String,
-    tries: usize,
-}
-
-/// What a fault did.
-struct Tried {
-    /// The number of the system call that it hit; `None`: that process made fewer calls.
-    hit: Option<u32>,
-    output: Output,
-}
-
 impl Bench {
-    fn new(host: Host, name: &str) -> Option<Self> {
-        let fault = host.path("fault");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fault.c");
-        let made = Command::new("cc").args(["-O1", "-o"]).arg(&fault).arg(source).output();
-        if !made.is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: needs a C compiler and headers (cargo xtask deps)");
-            return None;
-        }
-        let parent = format!("corten-crash-{name}-{}", std::process::id());
-        let run =
-            ["run", "-d", "--cgroup-parent", &parent, "--name", "bystander", "busybox", "sleep", "1000"];
-        let output = host.corten(&run);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        let bystander = text(&output.stdout).trim().to_owned();
-        Some(Self { host, fault, parent, bystander, tries: 0 })
-    }
-
     fn start<'a>(&'a self, flags: &[&'a str]) -> Vec<&'a str> {
         let mut args = vec!["run", "--cgroup-parent", &self.parent];
         args.extend(flags);
@@ -63,42 +25,16 @@ impl Bench {
         args
     }
 
-    fn traced(&self, role: usize, nth: usize, fault: &str, args: &[&str]) -> (String, Output) {
-        let report = self.host.path("report");
-        let command = self.host.command(args);
-        let output = Command::new("timeout")
-            .args(["-k", "1", "30"])
-            .arg(&self.fault)
-            .arg(&report)
-            .args([&role.to_string(), &nth.to_string(), fault])
-            .arg(command.get_program())
-            .args(command.get_args())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(
-            !matches!(output.status.code(), Some(120..=124)),
-            "a hang: {fault} at call {nth} of the {}: {}",
-            ROLES[role],
-            text(&output.stderr)
-        );
-        (std::fs::read_to_string(report).unwrap(), output)
-    }
-
-    fn inject(&self, role: usize, nth: usize, fault: &str, args: &[&str]) -> Tried {
-        let (report, output) = self.traced(role, nth, fault, args);
-        Tried { hit: report.strip_prefix("hit ").map(|number| number.trim().parse().unwrap()), output }
+    fn place(role: usize, nth: usize) -> Place<'static> {
+        Place { role, name: ROLES[role], nth }
     }
 
     /// The system calls that each process makes. Now and then the kernel does not tell of a birth, and the run
     /// is made again.
     fn calls(&self, args: &[&str]) -> Vec<Vec<u32>> {
         for _ in 0..10 {
-            let (report, output) = self.traced(0, 0, "kill", args);
+            let (calls, output) = self.count(Traced::All, args);
             assert!(output.status.success(), "{}", text(&output.stderr));
-            let numbers =
-                |line: &str| line.split(' ').skip(2).map(|number| number.parse().unwrap()).collect();
-            let calls: Vec<Vec<u32>> = report.lines().map(numbers).collect();
             // The log has a writer only where there is a log.
             if calls.len() >= ROLES.len() - 1 {
                 return calls;
@@ -106,99 +42,17 @@ impl Bench {
             self.wait_for_the_living();
             self.host.corten(&["rm", "-f", "started", "kept"]);
         }
-        let (report, output) = self.traced(0, 0, "kill", args);
-        panic!("ten runs, and none was seen whole: {report} {output:?}");
-    }
-
-    /// Waits for whoever still attends something: it has not been killed, and cleans up itself.
-    fn wait_for_the_living(&self) {
-        use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
-        for id in names(&self.host.path("run")) {
-            let dir = self.host.path("run").join(&id);
-            if id.len() == 64 && id != self.bystander {
-                // Gone already is as good.
-                if let Ok(dir) = open(&dir, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-                    flock(&dir, FlockOperation::LockShared).unwrap();
-                }
-            }
-        }
-    }
-
-    /// Waits for the end of a container that goes on without its monitor.
-    fn wait_for_orphans(&self) {
-        use rustix::event::{PollFd, PollFlags, poll};
-        use rustix::process::{Pid, PidfdFlags, pidfd_open};
-        for id in names(&self.host.path("run")).iter().filter(|id| **id != self.bystander) {
-            let state = std::fs::read(self.host.path("run").join(id).join("state.json")).unwrap_or_default();
-            let Ok(state) = serde_json::from_slice::<serde_json::Value>(&state) else { continue };
-            let pid = state["pid"].as_i64().and_then(|pid| Pid::from_raw(pid as i32));
-            if let Some(Ok(pidfd)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
-                poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).unwrap();
-            }
-        }
-    }
-
-    /// What is left that no record owns; `kept`: what a kept container may have besides.
-    fn left(&self, kept: &BTreeSet<String>) -> Vec<String> {
-        let ours = |id: &str| id == self.bystander || kept.contains(id);
-        let mut left = Vec::new();
-        let mut add = |what: &str, name: &str| left.push(format!("{what} {name}"));
-        let run = self.host.path("run");
-        for name in names(&run)
-            .iter()
-            .filter(|name| !["ids", "swept", "events", &self.bystander].contains(&name.as_str()))
-        {
-            add("run directory", name);
-        }
-        let root = self.host.path("root");
-        names(&root.join("containers")).iter().filter(|id| !ours(id)).for_each(|id| add("container", id));
-        for (what, links) in [("name", root.join("names")), ("lease", run.join("ids"))] {
-            for name in names(&links) {
-                let owner = std::fs::read_link(links.join(&name)).unwrap();
-                let owner = owner.to_str().unwrap();
-                if !(ours(owner) && (what == "name" || owner == self.bystander)) {
-                    add(what, &name);
-                }
-            }
-        }
-        names(&root.join("places")).iter().filter(|name| name.len() == 64).for_each(|id| add("places", id));
-        for container in names(&root.join("containers")) {
-            for file in names(&root.join("containers").join(container)) {
-                if file.ends_with(".new") {
-                    add("partial file", &file);
-                }
-            }
-        }
-        for hierarchy in hierarchies() {
-            for id in names(&Path::new("/sys/fs/cgroup").join(&hierarchy).join(&self.parent)) {
-                if id.len() == 64 && id != self.bystander {
-                    add("cgroup", &format!("{hierarchy}/{id}"));
-                }
-            }
-        }
-        let place = self.host.dir.path().to_str().unwrap();
-        for pid in names(Path::new("/proc")) {
-            let read =
-                |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-            let attends = read("cmdline").contains(place) && !read("cmdline").contains("\0bystander\0");
-            // A monitor that has told the end is about to end itself.
-            if attends && pid.parse().is_ok_and(|pid| !ends(pid)) {
-                add("process", &format!("{pid} {}", read("cmdline").replace('\0', " ")));
-            }
-        }
-        if std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(place) {
-            add("mount", place);
-        }
-        left
+        let (calls, output) = self.count(Traced::All, args);
+        panic!("ten runs, and none was seen whole: {calls:?} {output:?}");
     }
 
     /// One fault, the next command, and the judgement.
     fn try_one(&mut self, role: usize, nth: usize, fault: &str, flags: &[&str]) -> Option<Tried> {
         let args = self.start(flags);
-        let tried = self.inject(role, nth, fault, &args);
+        let tried = self.inject(Self::place(role, nth), fault, Traced::All, &args);
         let call = tried.hit?;
         let when = format!("{fault} at call {nth} (number {call}) of the {}", ROLES[role]);
-        self.wait_for_orphans();
+        self.wait_for_orphans(&BTreeSet::new());
         let next: [&[&str]; 5] =
             [&["ps", "-a"], &["run", "--rm", "busybox", "true"], &["images"], &["rm", "no-such"], &["info"]];
         let next = next[self.tries % next.len()];
@@ -209,7 +63,7 @@ impl Bench {
         let kept: BTreeSet<String> =
             listed.lines().filter(|&id| id != self.bystander).map(str::to_owned).collect();
         assert!(kept.is_empty() || !flags.contains(&"--rm"), "{when}: {kept:?}");
-        let left = self.left(&kept);
+        let left = self.left(&kept, &BTreeSet::new());
         assert!(left.is_empty(), "{when}, then {next:?}: {left:#?}\n{}", text(&tried.output.stderr));
         for id in &kept {
             let removed = self.host.corten(&["rm", id]);
@@ -224,7 +78,7 @@ impl Bench {
         }
         let alive = self.host.corten(&["inspect", "-f", "{{.State.Running}}", "bystander"]);
         assert_eq!(text(&alive.stdout), "true\n", "{when}: the bystander");
-        let left = self.left(&BTreeSet::new());
+        let left = self.left(&BTreeSet::new(), &BTreeSet::new());
         assert!(left.is_empty(), "{when}, then the same again: {left:#?}");
         self.tries += 1;
         Some(tried)
@@ -259,36 +113,6 @@ impl Bench {
         eprintln!("{} faults happened", self.tries);
         assert!(self.tries >= 8, "{}", self.tries);
     }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        self.host.corten(&["rm", "-f", "bystander"]);
-        for hierarchy in hierarchies() {
-            let _busy = std::fs::remove_dir(Path::new("/sys/fs/cgroup").join(hierarchy).join(&self.parent));
-        }
-    }
-}
-
-/// Whether a process ends within ten seconds.
-fn ends(pid: i32) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
-    let pidfd = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
-    pidfd.is_none_or(|pidfd| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)) == Ok(1))
-}
-
-/// Below /sys/fs/cgroup; on pure v2 that is the only one itself.
-fn hierarchies() -> Vec<String> {
-    let mut all = names(Path::new("/sys/fs/cgroup"));
-    all.push(String::new());
-    all
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 #[test]
@@ -344,24 +168,6 @@ fn a_start_that_is_under_way_is_not_collected() {
     }
     host.assert_clean(&[]);
 }
-
-/// Of processes whose calls set up the container, those that a failure of makes it less safe.
-const OF_SAFETY: [(u32, &str); 14] = [
-    (105, "setuid"),
-    (116, "setgroups"),
-    (117, "setresuid"),
-    (119, "setresgid"),
-    (126, "capset"),
-    (155, "pivot_root"),
-    (157, "prctl"),
-    (165, "mount"),
-    (166, "umount2"),
-    (272, "unshare"),
-    (317, "seccomp"),
-    (429, "move_mount"),
-    (436, "close_range"),
-    (442, "mount_setattr"),
-];
 
 fn fails_cleanly(name: &str, errno: u32, stride: usize) {
     let Some(mut bench) = Bench::new(need_host!(), name) else { return };

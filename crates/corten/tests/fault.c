@@ -1,11 +1,13 @@
 /* Kills one process of a start, or fails one system call of it, at its Nth call.
  *
- *   fault REPORT ROLE N kill|ERRNO PROGRAM ARGUMENT...
+ *   fault REPORT ROLE N kill|ERRNO PID all|command PROGRAM ARGUMENT...
  *
  * strace's inject counts for each process by itself, so it cannot say "the monitor's 80th call": here the
  * processes are numbered by birth (0 the command, 1 its monitor, 2 the container's first process, 3 the
  * program). REPORT gets "hit CALL-NUMBER" if the fault happened; with N = 0 one line "ROLE COUNT CALLS..."
- * for each process. After the hit all are let go. Ends with the command's own exit code.
+ * for each process. After the hit all are let go. Ends with the command's own exit code. PID, unless 0, is a
+ * process that lives already: it is number 0 then, and the command number 1. With "command" all are let go when
+ * the command has ended, hit or not.
  */
 #include <errno.h>
 #include <signal.h>
@@ -42,11 +44,13 @@ static void birth(pid_t pid)
 
 int main(int argc, char **argv)
 {
-	if (argc < 6)
+	if (argc < 8)
 		return 120;
 	FILE *report = fopen(argv[1], "we");
 	int role = atoi(argv[2]), nth = atoi(argv[3]);
 	int killing = !strcmp(argv[4], "kill"), error = atoi(argv[4]);
+	pid_t other = atoi(argv[5]);
+	int with_command = !strcmp(argv[6], "command");
 	int go[2];
 	char none;
 	if (pipe(go))
@@ -56,13 +60,18 @@ int main(int argc, char **argv)
 		close(go[1]);
 		read(go[0], &none, 1);
 		close(go[0]);
-		execvp(argv[5], argv + 5);
+		execvp(argv[7], argv + 7);
 		_exit(121);
 	}
 	int status, code = 0, hit = 0, executed = 0;
 	pid_t failing = 0;
 	long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
 		       PTRACE_O_TRACEEXEC;
+	if (other) {
+		if (ptrace(PTRACE_SEIZE, other, 0, options) || ptrace(PTRACE_INTERRUPT, other, 0, 0))
+			return 122;
+		birth(other);
+	}
 	/* Seized, a process that is born is not stopped by a signal, which would outlive us. */
 	if (ptrace(PTRACE_SEIZE, first, 0, options) || ptrace(PTRACE_INTERRUPT, first, 0, 0))
 		return 122;
@@ -88,7 +97,8 @@ int main(int argc, char **argv)
 			}
 			if (pid == first)
 				code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-			if (nth ? pids[0] < 0 && (hit || !left) : !left)
+			int ended = role_of(first) < 0;
+			if (nth ? ended && (hit || !left || with_command) : !left || (ended && with_command))
 				break;
 			continue;
 		}

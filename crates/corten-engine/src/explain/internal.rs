@@ -61,8 +61,11 @@ pub fn running(dirs: &Dirs, id: &str, first_id: u32) -> Result<String, EngineErr
 }
 
 /// Gives back the blocks of user ids that a container holds.
-pub fn release(dirs: &Dirs, id: &str) {
-    lease::release_of(dirs, id);
+///
+/// # Errors
+/// The call that failed.
+pub fn release(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
+    lease::release_of(dirs, id)
 }
 
 /// A process that is held on to.
@@ -80,7 +83,7 @@ impl Process {
         let (pid, start): (i32, u64) = (pid.parse().ok()?, start.parse().ok()?);
         let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         // Only now is the number held.
-        (record::start_of(pid) == Some(start)).then_some(Self { pid, pidfd })
+        (record::start_of(pid).ok()? == Some(start)).then_some(Self { pid, pidfd })
     }
 
     /// As the runtime takes it.
@@ -97,7 +100,7 @@ mod tests {
     #[test]
     fn a_process_is_known_by_its_start() {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
-        let start = record::start_of(pid).unwrap();
+        let start = record::start_of(pid).unwrap().unwrap();
         assert_eq!(Process::open(&format!("{pid}:{start}")).unwrap().joined().pid, pid);
         for wrong in [format!("{pid}:{}", start + 1), format!("{pid}"), "0:0".to_owned(), "x:1".to_owned()] {
             assert!(Process::open(&wrong).is_none(), "{wrong}");

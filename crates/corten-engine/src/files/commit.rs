@@ -110,18 +110,20 @@ fn make(
     };
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).at("pipe", "commit")?;
     let (packed, made) = std::thread::scope(|scope| {
-        let packer = scope.spawn(move || {
+        let pack = move || {
             let mut packer = Packer::of_layer(&tree, File::from(write), "the layer");
             packer.add(&found, b".", Path::new("/"))?;
             let packed = packer.finish().map(drop);
             // All is read: the container may go on.
             still.map_or(Ok(()), Still::end)?;
             packed
-        });
+        };
+        // A thread that cannot be had is no bug: what the closure holds goes, and the container is thawed.
+        let packer = std::thread::Builder::new().spawn_scoped(scope, pack).at("clone", "commit")?;
         let made = store.commit(&base, &mut Ended { input: File::from(read), whole: false }, &new);
         let packed = packer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (packed, made)
-    });
+        Ok::<_, EngineError>((packed, made))
+    })?;
     match (packed, made) {
         // The store ended the pipe and has the reason.
         (Err(EngineError::Call { errno: rustix::io::Errno::PIPE, .. }), Err(error)) => Err(error.into()),
@@ -155,18 +157,16 @@ impl std::io::Read for &mut Ended {
 struct Still {
     guard: Child,
     ours: OwnedFd,
+    cgroup: corten_cgroup::Cgroup,
 }
 
 impl Still {
     fn end(self) -> Result<(), EngineError> {
         drop(self.ours);
-        let exit = corten_sys::wait::wait_pidfd(self.guard.pidfd.as_fd()).at("waitid", "thaw")?;
-        match exit.shell_code() {
-            0 => Ok(()),
-            _ => Err(EngineError::Failed {
-                message: "the container could not be thawed; see its cgroup".to_owned(),
-                code: 1,
-            }),
+        match corten_sys::wait::wait_pidfd(self.guard.pidfd.as_fd()) {
+            Ok(exit) if exit.shell_code() == 0 => Ok(()),
+            // It was killed itself, or failed.
+            _ => Ok(self.cgroup.thaw()?),
         }
     }
 }
@@ -194,8 +194,8 @@ fn freeze(record: &Record, pause: Pause) -> Result<Option<Still>, EngineError> {
         i32::from(cgroup.thaw().is_err())
     })
     .at("fork", "thaw")?;
-    let still = Still { guard, ours };
-    match cgroup.freeze() {
+    let still = Still { guard, ours, cgroup };
+    match still.cgroup.freeze() {
         Ok(()) => Ok(Some(still)),
         Err(error) => {
             still.end()?;

@@ -179,7 +179,7 @@ pub(super) fn hold_stopped(dirs: &Dirs, id: &str) -> Result<Option<Hold>, Engine
 /// `None` if it has just ended.
 fn running(container: &Container) -> Result<Option<Way>, EngineError> {
     let state = &container.state;
-    let Some(pidfd) = container::process(state) else { return Ok(None) };
+    let Some(pidfd) = container::process(state)? else { return Ok(None) };
     let path = |kind: &str| PathBuf::from(format!("/proc/{}/ns/{kind}", state.pid));
     let open = |path: &Path| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let (user_path, mounts_path) = (path("user"), path("mnt"));

@@ -267,7 +267,8 @@ impl Follower {
 
     fn find_process(&mut self) {
         let Ok(container) = container::find(&self.dirs, &self.id) else { return };
-        self.process = container::process(&container.state);
+        // If that cannot be told, its lock tells when it has ended.
+        self.process = container::process(&container.state).ok().flatten();
     }
 
     /// Whether its process has ended and nobody attends it any more: then all that it wrote is in the log.

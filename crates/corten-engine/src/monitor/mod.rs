@@ -21,7 +21,7 @@ use std::time::Duration;
 use corten_cgroup::Cgroup;
 use corten_runtime::apply::Options;
 use corten_sys::wait::Exit;
-use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+use rustix::process::{PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_send_signal};
 
 use crate::config::Config;
 use crate::container;
@@ -185,7 +185,7 @@ impl Monitor {
                 Err(error) => {
                     state.error = error.to_string();
                     // Whoever of the two failed dropped what it knew of the lease: it is found by its owner.
-                    crate::lease::release_of(&self.dirs, &self.id);
+                    let _again = crate::lease::release_of(&self.dirs, &self.id);
                     self.finish(state, None, clean, &code, clients);
                 }
             };
@@ -206,19 +206,33 @@ impl Monitor {
         let options = Options { starter_only, joined: &joined, ..Options::default() };
         let live = self.dirs.live(&self.id);
         let (started, streams) = Streams::start(&live, plan, self.config.interactive, options)?;
-        let mut state = State {
-            status: Status::Running,
-            pid: started.child.pid.as_raw_nonzero().get(),
-            boot_id: record::boot_id(),
-            started_ns: record::now_ns(),
-            first_id: lease.as_ref().map_or(0, |lease| lease.first_id),
-            unmapped_binds: started.outcome.unmapped_binds,
-            restart_count,
-            ..State::created()
+        let pid = started.child.pid.as_raw_nonzero().get();
+        let shown = || -> Result<_, EngineError> {
+            let mut state = State {
+                status: Status::Running,
+                pid,
+                // 0: it has ended already.
+                pid_start: record::start_of(pid)?.unwrap_or(0),
+                boot_id: record::boot_id()?,
+                started_ns: record::now_ns(),
+                first_id: lease.as_ref().map_or(0, |lease| lease.first_id),
+                unmapped_binds: started.outcome.unmapped_binds.clone(),
+                restart_count,
+                ..State::created()
+            };
+            let checks = self.checks(&mut state);
+            record::write(&live.join("state.json"), &state, false).map(|()| (state, checks))
         };
-        state.pid_start = record::start_of(state.pid).unwrap_or(0);
-        let checks = self.checks(&mut state);
-        self.show(&state);
+        let (state, checks) = match shown() {
+            Ok(shown) => shown,
+            Err(error) => {
+                // Nobody could find or stop it later.
+                let _ended = pidfd_send_signal(&started.child.pidfd, Signal::KILL);
+                let _reaped = corten_sys::wait::wait_pidfd(started.child.pidfd.as_fd());
+                let _left = started.cgroup.map(Cgroup::remove);
+                return Err(error);
+            }
+        };
         let ns = state.started_ns;
         let attached: &[Event<'_>] = &[("attach", &[], ns)];
         let attached = if self.starter && restart_count == 0 { attached } else { &[] };
@@ -228,7 +242,7 @@ impl Monitor {
         Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state, checks })
     }
 
-    /// Without it `ps` shows a container that was made and not started; it runs all the same.
+    /// What cannot be written is as it was.
     fn show(&self, state: &State) {
         let _shown = record::write(&self.dirs.live(&self.id).join("state.json"), state, false);
     }
@@ -251,7 +265,10 @@ impl Monitor {
             health.end();
         }
         let Some(cgroup) = cgroup else { return true };
-        state.oom_killed = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+        match cgroup.oom_kills() {
+            Ok(kills) => state.oom_killed = kills > 0,
+            Err(error) => state.error = format!("whether its memory limit was reached is unknown: {error}"),
+        }
         // With process 1 the kernel ends the rest; without a pid namespace they are ours to end.
         if self.shares_pids {
             let _gone = cgroup.kill_all();
@@ -326,8 +343,11 @@ impl Monitor {
             self.tell(&[("destroy", &[], record::now_ns())]);
         } else {
             // Kept on disk: what runs no more outlives the boot.
-            let _shown = record::write(&self.dirs.container(&self.id).join("state.json"), &state, true);
-            let _left = crate::collect::remove_tree(&self.dirs, &self.dirs.live(&self.id));
+            match record::write(&self.dirs.container(&self.id).join("state.json"), &state, true) {
+                Ok(()) => drop(crate::collect::remove_tree(&self.dirs, &self.dirs.live(&self.id))),
+                // The end is known here alone, until the next command finds it and tries again.
+                Err(_) => self.show(&state),
+            }
         }
         clients.all(EXITED, code);
         if clients.list.iter().any(clients::Client::is_behind) {
@@ -365,7 +385,7 @@ impl Monitor {
 /// # Errors
 /// What is needed of the container is not there any more; it goes on as it is.
 pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> Result<(), EngineError> {
-    let pidfd = container::process(&state).ok_or_else(|| EngineError::NotRunning(record.id.clone()))?;
+    let pidfd = container::process(&state)?.ok_or_else(|| EngineError::NotRunning(record.id.clone()))?;
     let terminal = record.config.tty.then_some(corten_runtime::init::MASTER);
     let master = match terminal {
         Some(number) => {

@@ -57,7 +57,8 @@ impl Source {
                 chunks.recycle(chunk);
             }
             Ok(decoder.finish().map_err(UnpackError::from)?)
-        })?;
+        })
+        .map_err(UnpackError::from)??;
         Ok(Source::Spooled(spool.members))
     }
 

@@ -6,8 +6,11 @@ use std::thread;
 
 use corten_oci::{Algorithm, Compression, DiffId, Digester};
 
+use rustix::io::Errno;
+
 use super::inflate::inflate;
 use super::{Limits, UnpackError};
+use crate::error::{At, SysError};
 
 const BUFFER: usize = 256 << 10;
 /// Buffers under way between two threads; 4 MiB in all.
@@ -38,25 +41,36 @@ impl Chunks {
     }
 }
 
-/// Runs `consume` on the uncompressed stream. If it fails the threads notice at their next buffer.
+/// Runs `consume` on the uncompressed stream. If it fails the threads notice at their next buffer. The
+/// outer error: there was no thread to be had.
 pub(crate) fn with<T, E>(
     input: impl Read + Send,
     limits: &Limits,
     consume: impl FnOnce(&Chunks) -> Result<T, E>,
-) -> Result<(T, Streamed), E> {
+) -> Result<Result<(T, Streamed), E>, SysError> {
     thread::scope(|scope| {
         let (free, spare) = channel();
         let (to_hash, inflated) = sync_channel::<Chunk>(DEPTH);
         let (to_tar, receiver) = sync_channel::<Chunk>(DEPTH);
-        let inflater = scope.spawn(move || produce(input, limits, &spare, &to_hash));
-        let hasher = scope.spawn(move || hash(&inflated, &to_tar));
+        let inflater = spawn(scope, move || produce(input, limits, &spare, &to_hash))?;
+        let hasher = spawn(scope, move || hash(&inflated, &to_tar))?;
         let chunks = Chunks { receiver, free };
         let consumed = consume(&chunks);
         drop(chunks);
         let compression = join(inflater);
         let (diff_id, bytes) = join(hasher);
-        Ok((consumed?, Streamed { diff_id, compression: compression.unwrap_or(Compression::None), bytes }))
+        let compression = compression.unwrap_or(Compression::None);
+        Ok(consumed.map(|consumed| (consumed, Streamed { diff_id, compression, bytes })))
     })
+}
+
+/// As [`thread::Scope::spawn`], which takes a thread that cannot be had for a bug.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> Result<thread::ScopedJoinHandle<'scope, T>, SysError> {
+    let errno = |error: &std::io::Error| Errno::from_io_error(error).unwrap_or(Errno::AGAIN);
+    thread::Builder::new().spawn_scoped(scope, run).map_err(|error| errno(&error)).at("clone", "unpacking")
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {

@@ -3,6 +3,8 @@
 // Each test file takes what it needs.
 #![allow(dead_code)]
 
+#[cfg(target_arch = "x86_64")]
+pub mod fault;
 pub mod pty;
 
 use std::path::{Path, PathBuf};
