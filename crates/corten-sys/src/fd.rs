@@ -7,17 +7,6 @@ use rustix::io::Errno;
 
 use crate::check;
 
-/// Marks every descriptor from `first` on close-on-exec (`CLOSE_RANGE_CLOEXEC`, Linux 5.11).
-///
-/// # Errors
-/// What close_range(2) says.
-pub fn close_range_cloexec(first: u32) -> Result<(), Errno> {
-    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
-    // SAFETY: closes nothing, only sets flags.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) })
-        .map(drop)
-}
-
 /// Closes every descriptor from `first` on but these, which are at most sixteen. Does not allocate.
 ///
 /// Nothing of the process may use any of the others afterwards, nor drop an owner of one: it ends by exec or
