@@ -206,11 +206,14 @@ pub(crate) fn launch(
             Err(NotLaunched::After(failed))
         }
         _ => {
-            // Dead, or about to be: what it held is free, and nobody else would look before the next command.
-            let _reaped = corten_sys::wait::wait_pidfd(child.pidfd.as_fd());
+            let runs = || crate::container::find(dirs, &record.id).is_ok_and(|found| found.state.is_alive());
+            // Dead, or about to be: what it held is free, and nobody else would look before the next command. Only
+            // one that has started the container may live on, and could not tell.
+            if !runs() {
+                let _reaped = corten_sys::wait::wait_pidfd(child.pidfd.as_fd());
+            }
             collect::collect(dirs);
-            let goes_on = crate::container::find(dirs, &record.id).is_ok_and(|found| found.state.is_alive());
-            let gone = if goes_on { EngineError::MonitorGone } else { EngineError::StartCut };
+            let gone = if runs() { EngineError::MonitorGone } else { EngineError::StartCut };
             Err(NotLaunched::After(gone(name())))
         }
     }

@@ -68,7 +68,7 @@ const CELL: Cell = Cell {
     code: 0,
     done: |_, _| Ok(()),
     from: |_, _| 1,
-    strides: (2, 6),
+    strides: (1, 5),
 };
 
 fn words(words: &[&str]) -> Vec<String> {
