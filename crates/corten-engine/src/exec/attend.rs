@@ -230,7 +230,13 @@ impl Streams {
                 }
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 // Closed by all who had it; a terminal says EIO.
-                Ok(_) | Err(_) => *stream = None,
+                Ok(_) => *stream = None,
+                Err(Errno::IO) if self.terminal => *stream = None,
+                Err(errno) => {
+                    let lost = format!("corten: the rest of the program's output cannot be read: {errno}\n");
+                    client.put(STDERR, lost.into_bytes());
+                    *stream = None;
+                }
             }
         }
         any
