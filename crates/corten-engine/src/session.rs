@@ -70,12 +70,15 @@ pub(crate) fn try_tell(socket: BorrowedFd<'_>, kind: u8, body: &[u8]) -> Result<
 
 /// Receives one message into `buffer`; `None` when the other side is gone.
 pub(crate) fn hear<'a>(socket: BorrowedFd<'_>, buffer: &'a mut [u8]) -> Option<(u8, &'a [u8])> {
+    let mut failed = false;
     let count = loop {
         match recv(socket, &mut *buffer, RecvFlags::empty()) {
             // The other side went without reading what we said last. The kernel tells that once, before what
             // it said last itself, which is still to be had.
             Err(Errno::INTR | Errno::CONNRESET) => {}
             Ok((count, _)) => break count,
+            // Of one that is only not heard the end would be awaited for ever.
+            Err(_) if !failed => failed = true,
             Err(_) => return None,
         }
     };
