@@ -190,6 +190,7 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
         Some(state) => record::write(&path, &state, true)?,
         None if record::read::<State>(&path)?.is_none_or(|state| state == State::created()) => {
             let error = "its start was cut short: whoever started it was killed".to_owned();
+            crate::started::forget(&kept)?;
             record::write(&path, &State { error, exit_code: 125, ..State::created() }, true)?;
         }
         None => {}

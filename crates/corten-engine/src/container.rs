@@ -43,10 +43,10 @@ fn read(dirs: &Dirs, id: &str) -> Result<Option<Container>, EngineError> {
     let Some(record) = record else { return Ok(None) };
     let state = || -> Result<State, EngineError> {
         let state = match record::read(&live.join("state.json"))? {
-            None => record::read(&kept.join("state.json"))?,
-            some => some,
+            None => crate::started::last_state(&kept)?,
+            Some(state) => state,
         };
-        Ok(state.unwrap_or_else(State::created))
+        Ok(state)
     };
     let mut now = state()?;
     if now.status == Status::Running && !now.is_alive() {

@@ -4,7 +4,8 @@
 //! ```text
 //! /var/lib/corten/               the store (corten-store), and
 //!   places/1/                    the layer of empty places below every image
-//!   containers/<id>/             upper/ work/ log.json, config.json (the record)
+//!   containers/<id>/             upper/ work/ log.json, config.json (the record), state.json (its last end),
+//!                                started (a link: see `started.rs`)
 //!   names/<name> -> <id>
 //!   volumes/<name>/              see `volume.rs`
 //! /run/corten/
@@ -53,6 +54,7 @@ pub mod run;
 mod session;
 mod settle;
 pub mod start;
+mod started;
 pub mod stats;
 mod stdio;
 pub mod top;

@@ -13,7 +13,7 @@ use crate::error::{At, EngineError};
 use crate::hold::Hold;
 use crate::monitor::Monitor;
 use crate::prepare::{self, Drawn};
-use crate::record::{self, Record, State};
+use crate::record::{self, Record};
 use crate::session::{self, FAILED, STARTED};
 use crate::{events, names, resolve, volume};
 
@@ -138,9 +138,7 @@ pub fn create(
     if record.config.auto_remove {
         // Removed by itself it is when it has run, so until then its record is one that stays.
         let kept = dirs.container(&id);
-        record::write(&kept.join("config.json"), &record, true)
-            .and_then(|()| record::write(&kept.join("state.json"), &State::created(), false))
-            .map_err(|error| undo(dirs, &id, error))?;
+        record::write(&kept.join("config.json"), &record, true).map_err(|error| undo(dirs, &id, error))?;
     }
     collect::remove_tree(dirs, &dirs.live(&id))?;
     drop(hold);
@@ -271,9 +269,6 @@ fn fill(dirs: &Dirs, mut config: Config, id: &str, name: &str) -> Result<(Record
     let held = volume::hold(dirs, &record.config)?;
     let keep = if record.config.auto_remove { &run_dir } else { &container_dir };
     record::write(&keep.join("config.json"), &record, !record.config.auto_remove)?;
-    if !record.config.auto_remove {
-        record::write(&container_dir.join("state.json"), &State::created(), false)?;
-    }
     drawn.ready_volumes(dirs, id, &record.config, held.as_ref())?;
     Ok((record, drawn))
 }

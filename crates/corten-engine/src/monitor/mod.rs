@@ -221,7 +221,11 @@ impl Monitor {
                 ..State::created()
             };
             let checks = self.checks(&mut state);
-            record::write(&live.join("state.json"), &state, false).map(|()| (state, checks))
+            record::write(&live.join("state.json"), &state, false)?;
+            if !self.config.auto_remove {
+                crate::started::note(&self.dirs.container(&self.id), state.started_ns)?;
+            }
+            Ok((state, checks))
         };
         let (state, checks) = match shown() {
             Ok(shown) => shown,
@@ -363,7 +367,9 @@ impl Monitor {
         if !self.config.auto_remove {
             let code = i32::from(error.exit_code());
             let state = State { error: error.to_string(), exit_code: code, ..State::created() };
-            let _shown = record::write(&self.dirs.container(&self.id).join("state.json"), &state, true);
+            let kept = self.dirs.container(&self.id);
+            let _shown = crate::started::forget(&kept)
+                .and_then(|()| record::write(&kept.join("state.json"), &state, true));
         }
         // What cannot be removed now is found unlocked, and removed, by the next command.
         let _left = crate::collect::finish(&self.dirs, &self.id);
