@@ -541,10 +541,7 @@ impl Engine for LocalEngine {
     }
 
     fn internal(&mut self, args: Vec<OsString>) -> Result<u8, Report> {
-        if args.first().is_none_or(|step| step != exec::probe::STEP) {
-            return Err(Report::user("corten has no internal command of that name"));
-        }
-        Ok(exec::probe::main(&self.dirs, &args).map(|code| code as u8)?)
+        Ok(corten_engine::internal(&self.dirs, &args).map(|code| code as u8)?)
     }
 
     fn copy(&mut self, request: &Copy, progress: &mut dyn FnMut(u64)) -> Result<Copied, Report> {

@@ -9,8 +9,8 @@
 //! client hurts it no more than it would a container.
 
 mod attend;
-pub mod probe;
-mod seal;
+pub(crate) mod probe;
+pub(crate) mod seal;
 
 use std::os::fd::{AsFd, OwnedFd};
 
