@@ -266,7 +266,7 @@ impl Running {
                 ambient: CapSet::EMPTY,
             },
             no_new_privileges: theirs.security_opts.no_new_privileges.unwrap_or(false),
-            rlimits: process::rlimits(theirs),
+            rlimits: process::rlimits(theirs)?,
             oom_score_adj: theirs.resources.oom_score_adj,
             apparmor_profile: process::apparmor(theirs).filter(|_| confined),
             selinux_label: None,
