@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use common::pty::Terminal;
-use common::{Host, text};
+use common::{Host, text, until};
 
 fn past(host: &Host, args: &[&str]) -> Vec<String> {
     let mut all = vec!["events", "--since", "1h", "--until", "0s", "--format", "{{.Type}} {{.Action}}"];
@@ -89,6 +89,35 @@ fn a_prune_tells_what_it_gave_back() {
         let now = past(&host, &["-f", &format!("type={kind}")]);
         assert!(now.len() > before.len() + 1, "{kind}: {now:?}");
     }
+}
+
+#[test]
+fn who_removes_itself_ends_under_its_new_name() {
+    let host = need_host!();
+    for made in [&["run", "-d"][..], &["create"]] {
+        let args = [made, &["--rm", "--name", "old", "busybox", "sh", "-c", "while :; do sleep 1000; done"]];
+        let id = ok(&host, &args.concat());
+        ok(&host, &["start", "old"]);
+        ok(&host, &["rename", "old", "new"]);
+        ok(&host, &["run", "-d", "--name", "old", "busybox", "sleep", "1000"]);
+        ok(&host, &["kill", "new"]);
+        let format = "{{.Action}} {{.Actor.Attributes.name}}";
+        let args = ["events", "--since", "1h", "--until", "0s", "--format", format];
+        let filter = format!("container={}", id.trim());
+        let args = [&args[..], &["-f", &filter]].concat();
+        let mut told = String::new();
+        until("it is gone", || {
+            told = ok(&host, &args);
+            told.contains("destroy ")
+        });
+        let told: Vec<&str> = told.lines().skip_while(|line| !line.starts_with("rename")).collect();
+        assert_eq!(told, ["rename new", "kill new", "die new", "destroy new"], "{made:?}");
+        let names: Vec<_> = std::fs::read_dir(host.path("root/names")).unwrap().flatten().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        assert_eq!(ok(&host, &["inspect", "-f", "{{.Name}} {{.State.Running}}", "old"]), "/old true\n");
+        ok(&host, &["rm", "-f", "old"]);
+    }
+    host.assert_clean(&[]);
 }
 
 #[test]

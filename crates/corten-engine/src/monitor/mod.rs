@@ -17,6 +17,7 @@ mod serve;
 mod streams;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use corten_cgroup::Cgroup;
@@ -286,13 +287,19 @@ impl Monitor {
     }
 
     /// What of the record has changed since its start: its name, its policy. One that is removed by itself can
-    /// have no policy, and its last words may bear the name that it began with.
+    /// have no policy, and whoever gives it another name says so.
     fn look_again(&mut self) {
-        if self.config.auto_remove {
-            return;
+        if !self.config.auto_remove {
+            self.read_again();
         }
-        let path = self.dirs.container(&self.id).join("config.json");
-        if let Ok(Some(record)) = record::read::<Record>(&path) {
+    }
+
+    fn read_again(&mut self) {
+        let (live, kept) = (self.dirs.live(&self.id), self.dirs.container(&self.id));
+        let read = |dir: &Path| record::read::<Record>(&dir.join("config.json")).ok().flatten();
+        // As `edit.rs` has it; that of one that stays is nowhere else.
+        let living = if self.config.auto_remove { read(&live) } else { None };
+        if let Some(record) = living.or_else(|| read(&kept)) {
             self.actor = Actor::container(&record);
             (self.name, self.config) = (record.name, record.config);
         }
