@@ -100,8 +100,8 @@ pub fn exec(dirs: &Dirs, name: &str, config: &ExecConfig, seal: Seal<'_>) -> Res
     };
     let mut client = Some(client);
     let child = corten_sys::clone::fork(|| {
-        // The attendant would never see the client go while it had the client's end itself.
-        drop(client.take());
+        // Closed with all that the attendant does not keep: it would never see the client go otherwise.
+        std::mem::forget(client.take());
         attendant.run(plan)
     });
     let child = child.at("fork", "attendant")?;
