@@ -300,6 +300,26 @@ impl Engine for LocalEngine {
         Ok(rows)
     }
 
+    fn prune_images(
+        &mut self,
+        chosen: &dyn Fn(&ImageSummary) -> bool,
+    ) -> Result<(Vec<ImageRemoval>, u64), Report> {
+        let (mut all, mut bytes) = (Vec::new(), 0);
+        for one in self.images()?.into_iter().filter(|one| chosen(one)) {
+            let name = match (&one.repository, &one.tag) {
+                (Some(repository), Some(tag)) => format!("{repository}:{tag}"),
+                _ => one.id.clone(),
+            };
+            let removed = self.remove_image(&name, &RemoveImage::default())?;
+            if removed.contains(&ImageRemoval::Deleted(one.id)) {
+                bytes += one.size_bytes;
+            }
+            all.extend(removed);
+        }
+        events::tell_of_prune(&self.dirs, "image", bytes);
+        Ok((all, bytes))
+    }
+
     fn remove_image(&mut self, reference: &str, options: &RemoveImage) -> Result<Vec<ImageRemoval>, Report> {
         if options.no_prune || !options.platforms.is_empty() {
             return Err(Self::not_there("--no-prune and --platform"));
@@ -541,10 +561,7 @@ impl Engine for LocalEngine {
     }
 
     fn internal(&mut self, args: Vec<OsString>) -> Result<u8, Report> {
-        if args.first().is_none_or(|step| step != exec::probe::STEP) {
-            return Err(Report::user("corten has no internal command of that name"));
-        }
-        Ok(exec::probe::main(&self.dirs, &args).map(|code| code as u8)?)
+        Ok(corten_engine::internal(&self.dirs, &args).map(|code| code as u8)?)
     }
 
     fn copy(&mut self, request: &Copy, progress: &mut dyn FnMut(u64)) -> Result<Copied, Report> {
@@ -628,6 +645,7 @@ impl Engine for LocalEngine {
                 Err(error) => return Err(error.into()),
             }
         }
+        events::tell_of_prune(&self.dirs, "container", pruned.bytes);
         Ok(pruned)
     }
 

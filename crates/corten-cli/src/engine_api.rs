@@ -58,6 +58,12 @@ pub trait Engine {
     /// One entry a tag, newest first.
     fn images(&mut self) -> Result<Vec<ImageSummary>, Report>;
 
+    /// Removes those that are chosen; what went, and the bytes that they took.
+    fn prune_images(
+        &mut self,
+        chosen: &dyn Fn(&ImageSummary) -> bool,
+    ) -> Result<(Vec<ImageRemoval>, u64), Report>;
+
     fn remove_image(&mut self, reference: &str, options: &RemoveImage) -> Result<Vec<ImageRemoval>, Report>;
 
     /// The new image's id, `sha256:…`.

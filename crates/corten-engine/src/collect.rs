@@ -259,17 +259,18 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
 /// until this has succeeded. Whether the kernel killed in it for memory.
 pub(crate) fn release(dirs: &Dirs, id: &str, record: Option<&Record>) -> Result<bool, EngineError> {
     let mut killed_for_memory = false;
-    if let Some(cgroup) = record.map(crate::container::cgroup).transpose()?.flatten() {
-        killed_for_memory = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
-        cgroup.kill_all()?;
-        cgroup.remove()?;
-    }
-    // Of a parent that the user named nothing is left either; the usual one stays.
-    if let Some(record) = record.filter(|record| record.config.resources.cgroup_parent.is_some())
-        && let Some(path) = record.cgroup.as_deref()
-    {
-        let path = corten_cgroup::CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-        corten_cgroup::remove_parents(&corten_cgroup::Layout::detect()?, &path);
+    let path = record.map(crate::container::cgroup_path).transpose()?.flatten();
+    if let (Some(record), Some(path)) = (record, path) {
+        let layout = corten_cgroup::Layout::detect()?;
+        if let Some(cgroup) = crate::container::cgroup_at(&layout, record, &path)? {
+            killed_for_memory = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+            cgroup.kill_all()?;
+            cgroup.remove()?;
+        }
+        // Of a parent that the user named nothing is left either; the usual one stays.
+        if record.config.resources.cgroup_parent.is_some() {
+            corten_cgroup::remove_parents(&layout, &path);
+        }
     }
     crate::lease::release_of(dirs, id)?;
     Ok(killed_for_memory)

@@ -131,11 +131,27 @@ pub(crate) fn has_ended(pidfd: &OwnedFd) -> Result<bool, EngineError> {
 
 /// The cgroup of a container; `None` if it has none of its own, or none any more.
 pub(crate) fn cgroup(record: &Record) -> Result<Option<Cgroup>, EngineError> {
-    let Some(path) = record.cgroup.as_deref() else { return Ok(None) };
-    let path = CgroupPath::new(path).map_err(corten_cgroup::Error::from)?;
-    match Cgroup::open(&Layout::detect()?, &path) {
+    match cgroup_path(record)? {
+        Some(path) => cgroup_at(&Layout::detect()?, record, &path),
+        None => Ok(None),
+    }
+}
+
+/// Where it is, if it has one of its own.
+pub(crate) fn cgroup_path(record: &Record) -> Result<Option<CgroupPath>, EngineError> {
+    let path = record.cgroup.as_deref().map(CgroupPath::new).transpose();
+    Ok(path.map_err(corten_cgroup::Error::from)?)
+}
+
+/// What is there.
+pub(crate) fn cgroup_at(
+    layout: &Layout,
+    record: &Record,
+    path: &CgroupPath,
+) -> Result<Option<Cgroup>, EngineError> {
+    match Cgroup::open(layout, path) {
         Ok(cgroup) => match &record.config.cgroup_manager {
-            CgroupManager::Systemd(systemd) => Ok(Some(cgroup.of_scope(systemd.scope_at(&path)?))),
+            CgroupManager::Systemd(systemd) => Ok(Some(cgroup.of_scope(systemd.scope_at(path)?))),
             CgroupManager::Cgroupfs => Ok(Some(cgroup)),
         },
         Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),

@@ -62,6 +62,11 @@ impl Actor {
         Self { kind: "volume", id: name.to_owned(), attributes }
     }
 
+    /// All of a kind, which a `prune` went through; it has no id.
+    fn kind(kind: &'static str) -> Self {
+        Self { kind, id: String::new(), attributes: BTreeMap::new() }
+    }
+
     /// The lines of the journal about what happened to it.
     pub(crate) fn lines(&self, events: &[Event<'_>]) -> String {
         events.iter().map(|(action, more, ns)| self.line(action, more, *ns)).collect()
@@ -94,7 +99,9 @@ impl Actor {
         {
             // What the API had before 1.22, and clients still read.
             map.insert("status".to_owned(), action.into());
-            map.insert("id".to_owned(), self.id.as_str().into());
+            if !self.id.is_empty() {
+                map.insert("id".to_owned(), self.id.as_str().into());
+            }
             if let Some(image) = attributes.get("image") {
                 map.insert("from".to_owned(), image.as_str().into());
             }
@@ -170,6 +177,11 @@ pub(crate) fn tell(dirs: &Dirs, record: &Record, action: &str, attributes: &[(&s
 /// Says that something happened just now: three system calls.
 pub fn emit(dirs: &Dirs, actor: &Actor, action: &str, attributes: &[(&str, &str)]) {
     Journal::open(dirs).add(actor, &[(action, attributes, record::now_ns())]);
+}
+
+/// Says that all containers, images or volumes (`kind`) that were not needed are gone, and how much that gave back.
+pub fn tell_of_prune(dirs: &Dirs, kind: &'static str, bytes: u64) {
+    emit(dirs, &Actor::kind(kind), "prune", &[("reclaimed", &bytes.to_string())]);
 }
 
 fn open(dirs: &Dirs, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -9,8 +9,8 @@
 //! client hurts it no more than it would a container.
 
 mod attend;
-pub mod probe;
-mod seal;
+pub(crate) mod probe;
+pub(crate) mod seal;
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -100,8 +100,8 @@ pub fn exec(dirs: &Dirs, name: &str, config: &ExecConfig, seal: Seal<'_>) -> Res
     };
     let mut client = Some(client);
     let child = corten_sys::clone::fork(|| {
-        // The attendant would never see the client go while it had the client's end itself.
-        drop(client.take());
+        // Closed with all that the attendant does not keep: it would never see the client go otherwise.
+        std::mem::forget(client.take());
         attendant.run(plan)
     });
     let child = child.at("fork", "attendant")?;
@@ -266,7 +266,7 @@ impl Running {
                 ambient: CapSet::EMPTY,
             },
             no_new_privileges: theirs.security_opts.no_new_privileges.unwrap_or(false),
-            rlimits: process::rlimits(theirs),
+            rlimits: process::rlimits(theirs)?,
             oom_score_adj: theirs.resources.oom_score_adj,
             apparmor_profile: process::apparmor(theirs).filter(|_| confined),
             selinux_label: None,

@@ -102,12 +102,8 @@ impl Status {
 
     /// The event that tells of it.
     #[must_use]
-    pub fn event(self) -> &'static str {
-        match self {
-            Self::Starting => "health_status: starting",
-            Self::Healthy => "health_status: healthy",
-            Self::Unhealthy => "health_status: unhealthy",
-        }
+    pub fn event(self) -> String {
+        format!("health_status: {}", self.as_str())
     }
 }
 

@@ -56,6 +56,11 @@ impl Hold {
         Self::try_existing(dirs, id)
     }
 
+    /// That of a process which executed itself again.
+    pub(crate) fn inherited(dir: OwnedFd) -> Self {
+        Self(dir)
+    }
+
     fn take_by(dirs: &Dirs, id: &str, operation: FlockOperation) -> Result<Option<Self>, EngineError> {
         let path = dirs.live(id);
         let Some(dir) = open(&path)? else { return Ok(None) };

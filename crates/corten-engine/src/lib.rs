@@ -65,3 +65,16 @@ pub use detach_keys::DetachKeys;
 pub use dirs::Dirs;
 pub use error::EngineError;
 pub use rootless::Rootless;
+
+/// What a process of the engine does that was sealed: executed again from a file that nobody can write to. `words`
+/// are those of `corten internal`.
+///
+/// # Errors
+/// They are no such step.
+pub fn internal(dirs: &Dirs, words: &[std::ffi::OsString]) -> Result<i32, EngineError> {
+    let done = match monitor::main(dirs, words)? {
+        None => exec::probe::main(dirs, words)?,
+        some => some,
+    };
+    done.ok_or_else(|| EngineError::refused("this internal step", "it is not one of the engine's"))
+}

@@ -18,6 +18,7 @@ use crate::container;
 use crate::dirs::Dirs;
 use crate::edit::Edit;
 use crate::error::{At, EngineError};
+use crate::record::Record;
 
 /// Renames a container, running or not.
 ///
@@ -31,7 +32,7 @@ pub fn rename(dirs: &Dirs, name: &str, new: &str) -> Result<(), EngineError> {
     let new = new.strip_prefix('/').unwrap_or(new);
     let new = parse_container_name(new)
         .map_err(|error| refuse(format!("Error when allocating new name: {error}")))?;
-    let id = container::find(dirs, name)?.record.id;
+    let container::Container { record: Record { id, .. }, state } = container::find(dirs, name)?;
     let (edit, mut record) = Edit::begin(dirs, &id)?;
     if record.name == new {
         return Err(refuse("Renaming a container with the same name as its current name".to_owned()));
@@ -66,6 +67,11 @@ pub fn rename(dirs: &Dirs, name: &str, new: &str) -> Result<(), EngineError> {
     }
     crate::collect::remove_file(&dirs.name(&old))?;
     crate::events::tell(dirs, &record, "rename", &[("oldName", &format!("/{old}"))]);
+    drop(edit);
+    if state.is_alive() {
+        // What its monitor tells from now on bears the new name.
+        crate::start::look_again(dirs, &id);
+    }
     Ok(())
 }
 

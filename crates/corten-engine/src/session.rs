@@ -34,6 +34,9 @@ pub(crate) const ATTACH: u8 = b'A';
 /// Client → monitor: the container is about to be stopped and is not to be started again.
 pub(crate) const STOPPING: u8 = b'T';
 
+/// Client → monitor: the container's record has changed; the answer, of the same kind, is that it was read.
+pub(crate) const RECORD: u8 = b'N';
+
 /// A message as it is sent.
 pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(body.len() + 1);

@@ -21,7 +21,7 @@ use crate::monitor::{self, PAUSED, STOPPED};
 use crate::prepare;
 use crate::record::Status;
 use crate::run::{Launch, NotLaunched, Outcome, attend, launch};
-use crate::session::{self, ATTACH, EXITED, STARTED, STOPPING};
+use crate::session::{self, ATTACH, EXITED, RECORD, STARTED, STOPPING};
 use crate::volume;
 
 /// How long `stop` waits before it kills, if nothing else was said.
@@ -174,6 +174,15 @@ fn connect(dirs: &Dirs, id: &str) -> Result<OwnedFd, EngineError> {
     let address = monitor::address(dir.as_fd()).at("connect", &path)?;
     rustix::net::connect(&socket, &address).at("connect", path.join(monitor::SOCKET))?;
     Ok(socket)
+}
+
+/// Has the monitor of a container that runs read its record again; comes back when it has, or there is none.
+pub(crate) fn look_again(dirs: &Dirs, id: &str) {
+    let Ok(socket) = connect(dirs, id) else { return };
+    if session::try_tell(socket.as_fd(), RECORD, &[]).is_ok() {
+        let mut buffer = [0; 16];
+        while session::hear(socket.as_fd(), &mut buffer).is_some_and(|(kind, _)| kind != RECORD) {}
+    }
 }
 
 /// Sends a signal to a container's program. SIGKILL ends everything in it.

@@ -85,10 +85,6 @@ impl Input {
         Ok(Self { to: Some(to), is_terminal: true, ..Self::default() })
     }
 
-    pub(crate) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.to.as_ref().map(AsFd::as_fd)
-    }
-
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
     }

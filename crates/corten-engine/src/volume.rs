@@ -145,6 +145,7 @@ pub fn prune(dirs: &Dirs, chosen: impl Fn(&Volume) -> bool) -> Result<Pruned, En
             Err(error) => return Err(error),
         }
     }
+    events::tell_of_prune(dirs, "volume", pruned.bytes);
     Ok(pruned)
 }
 

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use common::pty::Terminal;
-use common::{Host, text};
+use common::{Host, text, until};
 
 fn past(host: &Host, args: &[&str]) -> Vec<String> {
     let mut all = vec!["events", "--since", "1h", "--until", "0s", "--format", "{{.Type}} {{.Action}}"];
@@ -53,6 +53,71 @@ fn the_life_of_containers_images_and_volumes_is_told() {
     let mut args = actors.to_vec();
     args.splice(7.., ["--format", "{{.Actor.Attributes.name}}", "-f", "event=tag"]);
     assert_eq!(text(&host.corten(&args).stdout), "other:2\n");
+}
+
+#[test]
+fn a_prune_tells_what_it_gave_back() {
+    let host = need_host!();
+    ok(&host, &["run", "--name", "web", "-v", "data:/data", "busybox", "sh", "-c", "echo 1234567 > /file"]);
+    ok(&host, &["run", "--rm", "-v", "data:/data", "busybox", "sh", "-c", "echo 12345 > /data/file"]);
+    let size = ok(&host, &["images", "--format", "{{.Size}}"]);
+    let before = ["container", "image", "volume"].map(|kind| past(&host, &["-f", &format!("type={kind}")]));
+    for what in ["container", "volume", "image", "image"] {
+        let args = if what == "container" { vec![] } else { vec!["-a"] };
+        ok(&host, &[&[what, "prune", "-f"], &args[..]].concat());
+    }
+    let told = ["events", "--since", "1h", "--until", "0s", "-f", "event=prune", "--format", "json"];
+    let told = ok(&host, &told);
+    let told: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen: Vec<_> = told.iter().map(|event| event["Type"].as_str().unwrap()).collect();
+    assert_eq!(seen, ["container", "volume", "image", "image"]);
+    for event in &told {
+        assert_eq!((&event["Action"], &event["Actor"]["ID"]), (&"prune".into(), &"".into()), "{event}");
+        assert!(event.get("id").is_none() && event.get("from").is_none(), "{event}");
+        assert_eq!(event["Actor"]["Attributes"].as_object().unwrap().len(), 1, "{event}");
+    }
+    let reclaimed = |at: usize| told[at]["Actor"]["Attributes"]["reclaimed"].as_str().unwrap();
+    assert!(
+        size.trim().ends_with("MB") && reclaimed(2).parse::<u64>().unwrap() > 500_000,
+        "{size}: {told:?}"
+    );
+    // Blocks, or bytes of a file system that keeps small files elsewhere.
+    assert!([0, 1].iter().all(|at| reclaimed(*at).parse::<u64>().unwrap() >= 6), "{told:?}");
+    assert_eq!(reclaimed(3), "0", "nothing was there to remove");
+    // What was removed was told one by one.
+    for (kind, before) in ["container", "image", "volume"].into_iter().zip(before) {
+        let now = past(&host, &["-f", &format!("type={kind}")]);
+        assert!(now.len() > before.len() + 1, "{kind}: {now:?}");
+    }
+}
+
+#[test]
+fn who_removes_itself_ends_under_its_new_name() {
+    let host = need_host!();
+    for made in [&["run", "-d"][..], &["create"]] {
+        let args = [made, &["--rm", "--name", "old", "busybox", "sh", "-c", "while :; do sleep 1000; done"]];
+        let id = ok(&host, &args.concat());
+        ok(&host, &["start", "old"]);
+        ok(&host, &["rename", "old", "new"]);
+        ok(&host, &["run", "-d", "--name", "old", "busybox", "sleep", "1000"]);
+        ok(&host, &["kill", "new"]);
+        let format = "{{.Action}} {{.Actor.Attributes.name}}";
+        let args = ["events", "--since", "1h", "--until", "0s", "--format", format];
+        let filter = format!("container={}", id.trim());
+        let args = [&args[..], &["-f", &filter]].concat();
+        let mut told = String::new();
+        until("it is gone", || {
+            told = ok(&host, &args);
+            told.contains("destroy ")
+        });
+        let told: Vec<&str> = told.lines().skip_while(|line| !line.starts_with("rename")).collect();
+        assert_eq!(told, ["rename new", "kill new", "die new", "destroy new"], "{made:?}");
+        let names: Vec<_> = std::fs::read_dir(host.path("root/names")).unwrap().flatten().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        assert_eq!(ok(&host, &["inspect", "-f", "{{.Name}} {{.State.Running}}", "old"]), "/old true\n");
+        ok(&host, &["rm", "-f", "old"]);
+    }
+    host.assert_clean(&[]);
 }
 
 #[test]

@@ -475,12 +475,14 @@ fn a_killed_monitor_leaves_no_probe_and_the_next_goes_on() {
         // The next command forks another.
         assert!(host.ok(&["ps", "--format", "{{.Status}}"]).ends_with("(health: starting)"));
         until("the next monitor's probe", || !running(&long).is_empty());
-        // Nobody in the container can write to our binary: see `exec/seal.rs`.
+        // Nobody in the container can write to our binary, that monitor's and so the probe's: see `exec/seal.rs`.
         if flags.contains(&"host") {
-            let sealed = processes(|line| line.contains(&format!(" internal health-probe {id} ")));
-            let [sealed] = sealed[..] else { panic!("{sealed:?}") };
-            let mount = rustix::fs::statvfs(format!("/proc/{sealed}/exe")).unwrap();
-            assert!(mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+            let sealed = processes(|line| line.contains(&format!(" internal monitor {id} ")));
+            assert_eq!(sealed.len(), 2, "the monitor and the probe's attendant");
+            for pid in sealed {
+                let mount = rustix::fs::statvfs(format!("/proc/{pid}/exe")).unwrap();
+                assert!(mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+            }
         }
         host.ok(&["exec", "web", "touch", "/go"]);
         for pid in running(&long) {

@@ -96,6 +96,48 @@ fn an_empty_name_is_no_program() {
     assert_eq!(host.corten(&["exec", "web", ""]).status.code(), Some(127));
 }
 
+#[test]
+fn limits_that_cannot_be_given() {
+    let host = need_host!();
+    refused(
+        &host,
+        &["--pids-limit", "99999999999"],
+        "--pids-limit 99999999999: the most that the kernel counts is",
+    );
+    let (code, _, err) = host.sh(&["--pids-limit", "4194304"], "true");
+    assert_eq!(code, 0, "{err}");
+    let run = host.corten(&["run", "-d", "--name", "web", "busybox", "sleep", "1000"]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let update = host.corten(&["update", "--pids-limit", "4194305", "web"]);
+    let err = text(&update.stderr);
+    assert!(update.status.code() == Some(1) && err.contains("--pids-limit 4194305"), "{err}");
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap();
+    let ulimit = |limit: u64| format!("nofile=100:{limit}");
+    let message = format!("--ulimit nofile=100:{} is refused: {most} is the most", most + 1);
+    refused(&host, &["--ulimit", &ulimit(most + 1)], &message);
+    let (code, out, err) = host.sh(&["--ulimit", &ulimit(most)], "ulimit -Sn; ulimit -Hn");
+    assert_eq!((code, out), (0, format!("100\n{most}\n")), "{err}");
+    let flags = ["--ulimit", "nofile=-1"];
+    refused(&host, &flags, &format!("--ulimit nofile=-1:-1 is refused: {most} is the most"));
+    // What it was made with may be more than the next who starts it, or executes something in it, may give.
+    let made = ["run", "-d", "--name", "more", "--ulimit", &ulimit(most), "busybox", "sleep", "1000"];
+    let made = host.corten(&made);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let less = |args: &[&str]| {
+        let corten = host.command(args);
+        let mut command = std::process::Command::new("/bin/sh");
+        command.args(["-c", &format!("ulimit -n {}; exec \"$0\" \"$@\"", most - 1)]);
+        let output = command.arg(corten.get_program()).args(corten.get_args()).output().unwrap();
+        (output.status.code(), text(&output.stderr))
+    };
+    let message = format!("--ulimit nofile=100:{most} is refused: {} is the most", most - 1);
+    let (code, err) = less(&["exec", "more", "true"]);
+    assert!(code == Some(126) && err.contains(&message), "{code:?} {err}");
+    let (code, err) = less(&["restart", "-t", "0", "more"]);
+    assert!(code != Some(0) && err.contains(&message), "{code:?} {err}");
+    assert_eq!(text(&host.corten(&["inspect", "-f", "{{.State.Running}}", "more"]).stdout), "false\n");
+}
+
 /// `corten … | head -1`: it ends as other programs do, without a word; the container goes on.
 #[test]
 fn a_reader_that_leaves_is_no_error() {

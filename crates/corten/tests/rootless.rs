@@ -803,3 +803,50 @@ fn health_is_checked_by_each_monitor() {
         user.assert_clean();
     }
 }
+
+#[test]
+fn who_adopts_a_container_starts_it_again() {
+    each(&[Ids::Many, Ids::NoGrant, Ids::NoProgram], |user| {
+        let ok = |args: &[&str]| {
+            let output = user.corten(args);
+            assert!(output.status.success(), "{:?} {args:?}: {}", user.ids, text(&output.stderr));
+            text(&output.stdout).trim_end().to_owned()
+        };
+        let check =
+            ["--health-cmd", "test -e /started/2", "--health-interval", "50ms", "--health-retries", "1"];
+        let script = "mkdir -p /started; n=1; while [ -e /started/$n ]; do n=$((n + 1)); done; touch /started/$n; \
+                      while [ ! -e /end/$n ]; do sleep 0.02; done; exit 3";
+        let run = [&["run", "-d", "--name", "web", "--restart", "on-failure:2"], &check[..]].concat();
+        let id = ok(&[&run[..], &["busybox", "sh", "-c", script]].concat());
+        let dir = user.store().join("run").join(&id);
+        let field = |field: &str| ok(&["inspect", "-f", &format!("{{{{{field}}}}}"), "web"]);
+        let own = user.host.path("corten");
+        for start in ["1", "2"] {
+            common::until("it runs", || {
+                user.corten(&["exec", "web", "ls", &format!("/started/{start}")]).status.success()
+            });
+            common::kill(common::holder(&dir).expect("a monitor"));
+            // A command that stays outside the user's namespace, and has no reason to seal itself.
+            ok(&["ps"]);
+            common::until("it is attended", || {
+                let Some(monitor) = common::holder(&dir) else { return false };
+                let mount = rustix::fs::statvfs(format!("/proc/{monitor}/exe"));
+                mount.is_ok_and(|mount| mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+            });
+            // The binary is replaced by another, as an upgrade does.
+            std::fs::copy(&own, user.host.path("new")).unwrap();
+            std::fs::rename(user.host.path("new"), &own).unwrap();
+            ok(&["exec", "web", "mkdir", "-p", &format!("/end/{start}")]);
+            common::until("it was started again", || field(".RestartCount") == start);
+            assert_eq!(field(".State.Error"), "", "{:?}", user.ids);
+        }
+        common::until("a check by a monitor that entered the namespace", || {
+            field(".State.Health.Status") == "healthy"
+        });
+        ok(&["exec", "web", "mkdir", "-p", "/end/3"]);
+        assert_eq!(ok(&["wait", "web"]), "3");
+        assert_eq!((field(".RestartCount"), field(".State.Error")), ("2".to_owned(), String::new()));
+        ok(&["rm", "web"]);
+        user.assert_clean();
+    });
+}

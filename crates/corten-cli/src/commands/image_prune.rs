@@ -2,7 +2,7 @@
 
 use crate::command::Subcommand;
 use crate::context::Context;
-use crate::engine_api::{ImageRemoval, RemoveImage};
+use crate::engine_api::ImageRemoval;
 use crate::filter::Filters;
 use crate::flags::{self, flags};
 use crate::prune;
@@ -42,32 +42,17 @@ impl Subcommand for Args {
             };
             prune::confirm(cx, warning, "image prune")?;
         }
-        let mut chosen: Vec<(String, String, u64)> = Vec::new();
-        for one in cx.engine()?.images()? {
-            let fits = one.containers == Some(0)
+        let (removed, bytes) = cx.engine()?.prune_images(&|one| {
+            one.containers == Some(0)
                 && (!dangling || one.tag.is_none())
                 && until.is_none_or(|until| one.created_s < until)
-                && filters.labels(&one.labels);
-            if fits {
-                let name = match (&one.repository, &one.tag) {
-                    (Some(repository), Some(tag)) => format!("{repository}:{tag}"),
-                    _ => one.id.clone(),
-                };
-                chosen.push((name, one.id, one.size_bytes));
-            }
-        }
-        let (mut lines, mut bytes) = (Vec::new(), 0);
-        for (name, id, size) in chosen {
-            for removal in cx.engine()?.remove_image(&name, &RemoveImage::default())? {
-                lines.push(match removal {
-                    ImageRemoval::Untagged(name) => format!("untagged: {name}"),
-                    ImageRemoval::Deleted(digest) => {
-                        bytes += if digest == id { size } else { 0 };
-                        format!("deleted: {digest}")
-                    }
-                });
-            }
-        }
+                && filters.labels(&one.labels)
+        })?;
+        let line = |removal| match removal {
+            ImageRemoval::Untagged(name) => format!("untagged: {name}"),
+            ImageRemoval::Deleted(digest) => format!("deleted: {digest}"),
+        };
+        let lines: Vec<String> = removed.into_iter().map(line).collect();
         prune::deleted(cx, "Images", &lines, bytes)
     }
 }

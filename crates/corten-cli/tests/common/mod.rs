@@ -153,6 +153,14 @@ impl Engine for Fake {
         ])
     }
 
+    fn prune_images(
+        &mut self,
+        chosen: &dyn Fn(&ImageSummary) -> bool,
+    ) -> Result<(Vec<ImageRemoval>, u64), Report> {
+        let chosen = self.images()?.into_iter().filter(|image| chosen(image));
+        Ok((chosen.map(|image| ImageRemoval::Deleted(image.id)).collect(), 0))
+    }
+
     fn remove_image(&mut self, reference: &str, options: &RemoveImage) -> Result<Vec<ImageRemoval>, Report> {
         self.0.borrow_mut().push(Call::RemoveImage(reference.into(), options.clone()));
         Ok(vec![

@@ -60,7 +60,12 @@ pub enum ResourcesError {
     Cpuset { which: &'static str, value: String },
     #[error("Invalid value {0}, range for oom score adj is [-1000, 1000]")]
     OomScoreAdj(i32),
+    #[error("--pids-limit {0}: the most that the kernel counts is {MOST_PIDS}; -1 is no limit")]
+    PidsLimit(i64),
 }
+
+/// include/linux/threads.h: `PID_MAX_LIMIT`, of 64 bits.
+const MOST_PIDS: i64 = 4 << 20;
 
 impl Resources {
     /// What the numbers must hold among each other, in Docker's words; the host is not asked.
@@ -87,6 +92,9 @@ impl Resources {
         }
         if let Some(adj) = self.oom_score_adj.filter(|adj| !(-1000..=1000).contains(adj)) {
             return Err(ResourcesError::OomScoreAdj(adj));
+        }
+        if let Some(limit) = self.pids_limit.filter(|limit| *limit > MOST_PIDS) {
+            return Err(ResourcesError::PidsLimit(limit));
         }
         self.check_cpu()
     }
@@ -158,6 +166,8 @@ mod tests {
         assert!(check(|r| r.cpuset_cpus = Some("1-0".into())).contains("cpuset cpus"));
         assert_eq!(check(|r| r.cpuset_cpus = Some("0-2,7".into())), "");
         assert!(check(|r| r.oom_score_adj = Some(1001)).contains("1001"));
+        assert_eq!(check(|r| r.pids_limit = Some(4_194_304)), "");
+        assert!(check(|r| r.pids_limit = Some(4_194_305)).contains("--pids-limit 4194305"));
         assert!(check(|r| r.memory_swappiness = Some(101)).contains("101"));
     }
 }

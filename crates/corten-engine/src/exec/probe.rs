@@ -11,7 +11,7 @@
 //! process with it (`PR_SET_PDEATHSIG`).
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use corten_runtime::StartError;
 use corten_runtime::apply::{ExecOptions, Executed};
@@ -20,11 +20,11 @@ use corten_sys::clone::Child;
 use corten_sys::wait::Exit;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::{Errno, FdFlags};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 use rustix::process::{Signal, kill_process_group, pidfd_send_signal};
 
-use super::{ExecConfig, Running, Seal};
+use super::{ExecConfig, Running, seal};
 use crate::container;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
@@ -32,7 +32,7 @@ use crate::health::{Check, MAX_OUTPUT_BYTES};
 use crate::session::{self, Heard};
 
 /// The step of `corten internal` that [`main`] is.
-pub const STEP: &str = "health-probe";
+const STEP: &str = "health-probe";
 /// Enough to see that it was more.
 const KEPT: usize = MAX_OUTPUT_BYTES + 1;
 /// The kinds of the message.
@@ -99,19 +99,10 @@ pub(crate) fn start(dirs: &Dirs, id: &str) -> Result<(Child, OwnedFd), EngineErr
     Ok((child.at("fork", "probe")?, ours))
 }
 
-/// What a sealed attendant does: `words` are those that it was executed with again.
-///
-/// # Errors
-/// They are others.
-pub fn main(dirs: &Dirs, words: &[OsString]) -> Result<i32, EngineError> {
-    let word = |at: usize| words.get(at).and_then(|word| word.to_str());
-    let number = word(2).and_then(|number| number.parse().ok()).filter(|number| *number > 2);
-    let (Some(STEP), Some(id), Some(number)) = (word(0), word(1), number) else {
-        return Err(EngineError::refused("this internal step", "it is not one of the engine's"));
-    };
-    let socket = corten_sys::fd::inherited(number).at("fcntl", word(2).unwrap_or_default())?;
-    rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC).at("fcntl", "probe")?;
-    Ok(attend(dirs, id, socket.as_fd()))
+/// What a sealed attendant does, if these are the words that it was executed with again.
+pub(crate) fn main(dirs: &Dirs, words: &[OsString]) -> Result<Option<i32>, EngineError> {
+    let Some((id, fds)) = seal::told(STEP, words)? else { return Ok(None) };
+    Ok(fds.first().map(|socket| attend(dirs, &id, socket.as_fd())))
 }
 
 fn attend(dirs: &Dirs, id: &str, socket: BorrowedFd<'_>) -> i32 {
@@ -134,7 +125,7 @@ fn probe(dirs: &Dirs, id: &str, socket: BorrowedFd<'_>) -> Result<Outcome, Engin
     };
     if running.may_write_to_us(dirs) {
         // Its monitor may have been forked by a command that needed no seal itself.
-        seal(dirs, id, socket)?;
+        seal::again(dirs, STEP, id, &[socket])?;
     }
     let plan =
         plan::build(running.spec(dirs, &ExecConfig { command: check.command, ..ExecConfig::default() })?)?;
@@ -159,20 +150,6 @@ fn probe(dirs: &Dirs, id: &str, socket: BorrowedFd<'_>) -> Result<Outcome, Engin
         let _reaped = corten_sys::wait::wait_pidfd(child.pidfd.as_fd());
     }
     Ok(Outcome::Ended { exit: exit?, output: output.kept })
-}
-
-/// Executes this again from a mount that nobody can write to, unless that is so already.
-fn seal(dirs: &Dirs, id: &str, socket: BorrowedFd<'_>) -> Result<(), EngineError> {
-    if super::seal::is_sealed()? {
-        return Ok(());
-    }
-    rustix::io::fcntl_setfd(socket, FdFlags::empty()).at("fcntl", "probe")?;
-    let number = socket.as_raw_fd().to_string();
-    let mut args: Vec<OsString> = vec!["corten".into()];
-    args.extend(["--root".into(), dirs.root.clone().into()]);
-    args.extend(["--run-root".into(), dirs.run.clone().into()]);
-    args.extend(["internal", STEP, id, &number].map(OsString::from));
-    Seal { args: &args, env: &[] }.apply(dirs)
 }
 
 /// With all of its process group: the program made its session before it was executed, so the number is the

@@ -8,14 +8,14 @@
 
 use std::ffi::{CString, OsString};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use corten_sys::clone::{CLONE_NEWNS, CLONE_NEWUSER, fork, unshare};
 use corten_sys::exec::StringVector;
 use rustix::fs::{StatVfsMountFlags, statvfs};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -23,6 +23,7 @@ use rustix::net::{
 
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
+use crate::rootless::Rootless;
 use crate::session;
 
 const EXE: &str = "/proc/self/exe";
@@ -74,6 +75,43 @@ impl Seal<'_> {
 /// Whether our file cannot be written to through the mount that we were executed from.
 pub(crate) fn is_sealed() -> Result<bool, EngineError> {
     Ok(statvfs(EXE).at("statfs", EXE)?.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// For a process that the engine forked: comes back if it is sealed, else executes it again as the step `name` of
+/// `corten internal`, told of the container and of these descriptors, which stay open.
+pub(crate) fn again(dirs: &Dirs, name: &str, id: &str, keep: &[BorrowedFd<'_>]) -> Result<(), EngineError> {
+    if is_sealed()? {
+        return Ok(());
+    }
+    let mut args: Vec<OsString> = vec!["corten".into()];
+    args.extend(["--root".into(), dirs.root.clone().into()]);
+    args.extend(["--run-root".into(), dirs.run.clone().into()]);
+    args.extend(["internal", name, id].map(OsString::from));
+    for fd in keep {
+        fcntl_setfd(fd, FdFlags::empty()).at("fcntl", name)?;
+        args.push(fd.as_raw_fd().to_string().into());
+    }
+    // Where newuidmap(1) is looked for.
+    let env: Vec<String> = dirs.rootless.iter().filter_map(Rootless::path).collect();
+    Seal { args: &args, env: &env }.apply(dirs)
+}
+
+/// What [`again`] told: the container, and the descriptors, which are this process's own from now on; `None` if
+/// it is another step.
+pub(crate) fn told(name: &str, words: &[OsString]) -> Result<Option<(String, Vec<OwnedFd>)>, EngineError> {
+    let mut words = words.iter().map(|word| word.to_str().unwrap_or_default());
+    if words.next() != Some(name) {
+        return Ok(None);
+    }
+    let id = words.next().unwrap_or_default().to_owned();
+    let take = |word: &str| -> Result<OwnedFd, EngineError> {
+        // The first three are the standard streams.
+        let number = word.parse().ok().filter(|number| *number > 2).ok_or(Errno::BADF);
+        let fd = number.and_then(corten_sys::fd::inherited).at("fcntl", word)?;
+        fcntl_setfd(&fd, FdFlags::CLOEXEC).at("fcntl", word)?;
+        Ok(fd)
+    };
+    Ok(Some((id, words.map(take).collect::<Result<_, _>>()?)))
 }
 
 /// For an ordinary user, who can mount nothing: made by a process in a user namespace of its own.

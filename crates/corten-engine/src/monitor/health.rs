@@ -209,7 +209,7 @@ impl Monitor {
         // First: who hears of it may look at once.
         self.show(&running.state);
         if let Some(status) = status {
-            self.tell(&[(status.event(), &[], now.wall_ns)]);
+            self.tell(&[(&status.event(), &[], now.wall_ns)]);
         }
     }
 

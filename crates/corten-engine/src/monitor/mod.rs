@@ -9,6 +9,7 @@
 //!                      log.json └──── stdout, stderr (FIFOs) or the terminal
 //! ```
 
+mod adopt;
 mod clients;
 mod health;
 mod restart;
@@ -16,15 +17,15 @@ mod serve;
 mod streams;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use corten_cgroup::Cgroup;
 use corten_runtime::apply::Options;
 use corten_sys::wait::Exit;
-use rustix::process::{PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::config::Config;
-use crate::container;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::events::{Actor, Event, Journal};
@@ -36,6 +37,7 @@ use crate::record::{self, Record, State, Status};
 use crate::run::Launch;
 use crate::session::{self, EXITED, FAILED, STARTED};
 use crate::stdio;
+pub(crate) use adopt::{adopt, main};
 use clients::Clients;
 pub(crate) use clients::{SOCKET, address};
 use restart::Restarts;
@@ -138,14 +140,6 @@ impl Monitor {
         self.live(running, lease, clients, buffer)
     }
 
-    /// Attends a container whose monitor was killed. Forked by whoever found that.
-    fn take_over(self, running: Running, lease: Option<Lease>) -> i32 {
-        let mut clients = Clients::new(self.dirs.container(&self.id));
-        // Nobody can attach then; all else goes on.
-        let _alone = clients.listen(&self.hold);
-        self.live(running, lease, clients, &mut vec![0; session::CHUNK])
-    }
-
     /// From a container that runs to one that has ended.
     fn live(
         mut self,
@@ -154,7 +148,7 @@ impl Monitor {
         mut clients: Clients,
         buffer: &mut [u8],
     ) -> i32 {
-        let mut restarts = Restarts::new();
+        let mut restarts = Restarts::new(running.state.restart_count);
         loop {
             let end = self.serve(&mut running, &mut clients, buffer);
             let Running { mut state, cgroup, streams, .. } = running;
@@ -178,7 +172,9 @@ impl Monitor {
             self.look_again();
             let mut config = Config { image: self.image.clone(), ..self.config.clone() };
             let count = state.restart_count;
-            let again = prepare::draw_up(&self.dirs, &mut config, &self.id, lease.take())
+            let again = self
+                .make_ready()
+                .and_then(|()| prepare::draw_up(&self.dirs, &mut config, &self.id, lease.take()))
                 .and_then(|drawn| self.start(drawn, &mut lease, count));
             running = match again {
                 Ok(running) => running,
@@ -190,6 +186,17 @@ impl Monitor {
                 }
             };
         }
+    }
+
+    /// Whoever starts a container is sealed where the container could write to our binary, and in the engine's
+    /// user namespace: one that adopted it need not be there yet.
+    fn make_ready(&mut self) -> Result<(), EngineError> {
+        let exposed = self.dirs.rootless.is_some() || crate::start::has_host_root(&self.config);
+        if exposed && !crate::exec::seal::is_sealed()? {
+            let why = "its monitor, which adopted it, runs from a file that may be written to";
+            return Err(EngineError::Seal(why.to_owned()));
+        }
+        self.dirs.enter()
     }
 
     /// Starts what was planned, and shows that it runs.
@@ -284,13 +291,19 @@ impl Monitor {
     }
 
     /// What of the record has changed since its start: its name, its policy. One that is removed by itself can
-    /// have no policy, and its last words may bear the name that it began with.
+    /// have no policy, and whoever gives it another name says so.
     fn look_again(&mut self) {
-        if self.config.auto_remove {
-            return;
+        if !self.config.auto_remove {
+            self.read_again();
         }
-        let path = self.dirs.container(&self.id).join("config.json");
-        if let Ok(Some(record)) = record::read::<Record>(&path) {
+    }
+
+    fn read_again(&mut self) {
+        let (live, kept) = (self.dirs.live(&self.id), self.dirs.container(&self.id));
+        let read = |dir: &Path| record::read::<Record>(&dir.join("config.json")).ok().flatten();
+        // As `edit.rs` has it; that of one that stays is nowhere else.
+        let living = if self.config.auto_remove { read(&live) } else { None };
+        if let Some(record) = living.or_else(|| read(&kept)) {
             self.actor = Actor::container(&record);
             (self.name, self.config) = (record.name, record.config);
         }
@@ -384,35 +397,4 @@ impl Monitor {
         clients.all(FAILED, &body);
         1
     }
-}
-
-/// Forks a monitor for a container that runs and has none. The caller holds it, and one thread.
-///
-/// # Errors
-/// What is needed of the container is not there any more; it goes on as it is.
-pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> Result<(), EngineError> {
-    let pidfd = container::process(&state)?.ok_or_else(|| EngineError::NotRunning(record.id.clone()))?;
-    let terminal = record.config.tty.then_some(corten_runtime::init::MASTER);
-    let master = match terminal {
-        Some(number) => {
-            Some(pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()).at("pidfd_getfd", "the terminal")?)
-        }
-        None => None,
-    };
-    let streams = Streams::adopt(&dirs.live(&record.id), master)?;
-    let cgroup = container::cgroup(record)?;
-    let lease = Lease::of(dirs, &record.id);
-    let shares_pids = record.config.pid.is_some();
-    let monitor = Monitor::new(dirs, record, shares_pids, hold, Launch::default())?;
-    corten_sys::clone::fork(|| {
-        let mut keep = streams.fds();
-        keep.extend([pidfd.as_fd(), monitor.hold.as_fd()]);
-        if stdio::detach(&keep).is_err() {
-            return 1;
-        }
-        let checks = monitor.resumed_checks(&state);
-        monitor.take_over(Running { pidfd, cgroup, streams, state, checks }, lease)
-    })
-    .map(drop)
-    .at("fork", "monitor")
 }

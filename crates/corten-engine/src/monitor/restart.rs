@@ -17,8 +17,9 @@ pub(super) struct Restarts {
 }
 
 impl Restarts {
-    pub(super) fn new() -> Self {
-        Self { restarts: 0, next: FIRST }
+    /// Of a container that was started again so often already.
+    pub(super) fn new(restarts: u32) -> Self {
+        Self { restarts, next: FIRST }
     }
 
     /// After an end with this exit code and this much life: the pause before the next start, if any.
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     fn pauses(policy: Restart, code: i32, ran_s: u64, times: usize) -> Vec<Option<u128>> {
-        let mut restarts = Restarts::new();
+        let mut restarts = Restarts::new(0);
         let ran = Duration::from_secs(ran_s);
         let after = |_| restarts.after(policy, code, ran).map(|pause| pause.as_millis());
         (0..times).map(after).collect()
@@ -65,5 +66,7 @@ mod tests {
         assert_eq!(pauses(Restart::OnFailure { max_retries: 2 }, 0, 0, 1), [None]);
         assert_eq!(pauses(Restart::OnFailure { max_retries: 2 }, 1, 0, 3), [Some(100), Some(200), None]);
         assert_eq!(pauses(Restart::OnFailure { max_retries: 0 }, 1, 0, 3).last().unwrap(), &Some(400));
+        let mut adopted = Restarts::new(2);
+        assert_eq!(adopted.after(Restart::OnFailure { max_retries: 2 }, 1, Duration::ZERO), None);
     }
 }

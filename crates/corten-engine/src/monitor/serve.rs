@@ -12,7 +12,7 @@ use super::clients::Clients;
 use super::{Monitor, Running};
 use crate::log::Log;
 use crate::record;
-use crate::session::{self, Heard, RESIZE, SIGNAL, STARTED, STDERR, STDIN, STDOUT, STOPPING};
+use crate::session::{self, Heard, RECORD, RESIZE, SIGNAL, STARTED, STDERR, STDIN, STDOUT, STOPPING};
 use crate::stdio::window_size;
 
 /// What one look at all descriptors found.
@@ -30,7 +30,7 @@ impl Monitor {
     /// Carries bytes and signals until the first process has ended and everything it wrote is read; how it
     /// ended, if anybody knows.
     pub(super) fn serve(
-        &self,
+        &mut self,
         running: &mut Running,
         clients: &mut Clients,
         buffer: &mut [u8],
@@ -88,6 +88,10 @@ impl Monitor {
                 match session::hear_now(clients.list[position].as_fd(), buffer) {
                     Heard::Message(STOPPING, _) => return true,
                     Heard::Gone => drop(clients.list.remove(position)),
+                    // It is read before the next start.
+                    Heard::Message(RECORD, _) => {
+                        let _gone = clients.list[position].tell(&session::message(RECORD, &[]));
+                    }
                     Heard::Message(kind, _) if super::clients::attaches(kind) => {
                         clients.list[position].attach();
                     }
@@ -104,7 +108,7 @@ impl Monitor {
     }
 
     /// Does what a client asks for.
-    fn obey(&self, running: &mut Running, clients: &mut Clients, position: usize, buffer: &mut [u8]) {
+    fn obey(&mut self, running: &mut Running, clients: &mut Clients, position: usize, buffer: &mut [u8]) {
         let Some(client) = clients.list.get_mut(position) else { return };
         match session::hear_now(client.as_fd(), buffer) {
             Heard::Nothing => {}
@@ -133,6 +137,10 @@ impl Monitor {
                 }
             }
             Heard::Message(kind, _) if super::clients::attaches(kind) => client.attach(),
+            Heard::Message(RECORD, _) => {
+                self.read_again();
+                let _gone = client.tell(&session::message(RECORD, &[]));
+            }
             // It came too late to keep the container from its next start.
             Heard::Message(STOPPING, _) => drop(client.tell(&session::message(STARTED, &[]))),
             Heard::Message(..) => {}

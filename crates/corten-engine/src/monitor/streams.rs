@@ -4,7 +4,7 @@
 //! end vanishes with a process, so a container whose monitor was killed writes on, and the next monitor finds
 //! what it wrote. A terminal's master is kept open by init for the same reason.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use corten_runtime::apply::{Options, Started};
@@ -64,29 +64,32 @@ impl Streams {
         Ok((started, Self { exit_record, input, stdout: out, stderr: Some(err) }))
     }
 
-    /// Those of a container that runs already. `master` is its terminal's.
-    pub(super) fn adopt(live: &Path, master: Option<OwnedFd>) -> Result<Self, EngineError> {
+    /// The ends of those of a container that runs already, for [`Streams::adopt`]. `master` is its terminal's.
+    pub(super) fn ends(live: &Path, master: Option<OwnedFd>) -> Result<Vec<OwnedFd>, EngineError> {
         let exit_record = open_exit(live, OFlags::empty())?;
         if let Some(master) = master {
-            return Self::of_terminal(exit_record, master);
+            return Ok(vec![exit_record, master]);
         }
         let (stdout, _) = fifo(&live.join("stdout"))?;
         let (stderr, _) = fifo(&live.join("stderr"))?;
-        // A pipe for input went with the monitor that held it.
-        Ok(Self { exit_record, input: Input::default(), stdout, stderr: Some(stderr) })
+        Ok(vec![exit_record, stdout, stderr])
+    }
+
+    /// `None` if these are not what [`Streams::ends`] gives.
+    pub(super) fn adopt(ends: Vec<OwnedFd>) -> Result<Option<Self>, EngineError> {
+        let mut ends = ends.into_iter();
+        let (Some(exit_record), Some(stdout)) = (ends.next(), ends.next()) else { return Ok(None) };
+        match ends.next() {
+            None => Self::of_terminal(exit_record, stdout).map(Some),
+            // A pipe for input went with the monitor that held it.
+            stderr => Ok(Some(Self { exit_record, input: Input::default(), stdout, stderr })),
+        }
     }
 
     fn of_terminal(exit_record: OwnedFd, master: OwnedFd) -> Result<Self, EngineError> {
         let input = Input::terminal(&master)?;
         stdio::set_nonblocking(&master)?;
         Ok(Self { exit_record, input, stdout: master, stderr: None })
-    }
-
-    pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        let mut fds = vec![self.exit_record.as_fd(), self.stdout.as_fd()];
-        fds.extend(self.input.as_fd());
-        fds.extend(self.stderr.as_ref().map(AsFd::as_fd));
-        fds
     }
 
     /// How init says that the program ended.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use corten_runtime::spec::{Capabilities, Process, Rlimit, Seccomp, User};
 use corten_sys::caps::CapSet;
+use rustix::io::Errno;
 
 use super::Context;
 use crate::config::{CapabilityArg, Config, Init, PidMode, Seccomp as SeccompChoice, UsernsMode};
@@ -143,7 +144,7 @@ pub(super) fn process(
             ambient: CapSet::EMPTY,
         },
         no_new_privileges: config.security_opts.no_new_privileges.unwrap_or(false),
-        rlimits: rlimits(config),
+        rlimits: rlimits(config)?,
         oom_score_adj: config.resources.oom_score_adj,
         apparmor_profile: apparmor(config),
         selinux_label: None,
@@ -152,13 +153,40 @@ pub(super) fn process(
     })
 }
 
-pub(crate) fn rlimits(config: &Config) -> Vec<Rlimit> {
-    let limit = |limit: &crate::config::Ulimit| Rlimit {
-        resource: limit.resource as u32,
-        soft: limit.soft.unwrap_or(u64::MAX),
-        hard: limit.hard.unwrap_or(u64::MAX),
+/// As asked for, if this machine can give it.
+pub(crate) fn rlimits(config: &Config) -> Result<Vec<Rlimit>, EngineError> {
+    let number = |limit: Option<u64>| limit.map_or_else(|| "-1".to_owned(), |limit| limit.to_string());
+    config
+        .resources
+        .ulimits
+        .iter()
+        .map(|limit| {
+            let resource = limit.resource as u32;
+            let (soft, hard) = (limit.soft.unwrap_or(u64::MAX), limit.hard.unwrap_or(u64::MAX));
+            let name = limit.resource.name();
+            let most = most(config, resource).at("prlimit64", name)?;
+            if hard > most {
+                let flag = format!("--ulimit {name}={}:{}", number(limit.soft), number(limit.hard));
+                let why = format!(
+                    "{most} is the most that can be given here, the hard limit of whoever starts the container \
+                     (`ulimit -H`, LimitNOFILE= of a service and its like)"
+                );
+                return Err(EngineError::refused(flag, why));
+            }
+            Ok(Rlimit { resource, soft, hard })
+        })
+        .collect()
+}
+
+/// The program sets its limits itself: with a user namespace of its own, it has no capability that could raise one.
+fn most(config: &Config, resource: u32) -> Result<u64, Errno> {
+    let (_, hard) = corten_sys::rlimit::get(resource)?;
+    let raise = || -> Result<bool, Errno> {
+        let effective = corten_sys::caps::get()?.effective;
+        Ok(CapSet::from_names(["SYS_RESOURCE"]).is_some_and(|raise| effective & raise == raise))
     };
-    config.resources.ulimits.iter().map(limit).collect()
+    let may_raise = super::shares_user_namespace(config) && raise()?;
+    Ok(if may_raise { u64::MAX } else { hard })
 }
 
 pub(crate) fn apparmor(config: &Config) -> Option<String> {

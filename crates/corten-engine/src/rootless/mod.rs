@@ -76,6 +76,12 @@ impl Rootless {
         self.inside.as_ref()
     }
 
+    /// Where programs are looked for, as a variable of the environment.
+    pub(crate) fn path(&self) -> Option<String> {
+        let path = std::env::join_paths(&self.search).ok()?.into_string().ok()?;
+        Some(format!("PATH={path}"))
+    }
+
     /// Enters the namespace, once. `root` must be the user's own, and have been used with the same ids.
     ///
     /// # Errors

@@ -429,20 +429,21 @@ fn helper(
 fn init_program(path: Option<&Path>) -> Result<OwnedFd, StartError> {
     let make = || -> Result<OwnedFd, CallError> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        // We were executed from such a mount ourselves, which is attached nowhere: it is that.
+        let ourselves = || {
+            rustix::fs::open(c"/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                .call(|| "open(\"/proc/self/exe\", O_PATH)")
+        };
         let tree = match path {
             None => match open_tree(CWD, c"/proc/self/exe", flags) {
-                // We were executed from such a mount ourselves, which is attached nowhere: it is that.
-                Err(Errno::INVAL) if is_sealed()? => {
-                    return rustix::fs::open(
-                        c"/proc/self/exe",
-                        OFlags::PATH | OFlags::CLOEXEC,
-                        Mode::empty(),
-                    )
-                    .call(|| "open(\"/proc/self/exe\", O_PATH)");
-                }
+                Err(Errno::INVAL) if is_sealed()? => return ourselves(),
                 other => other,
             },
-            Some(path) => open_tree(&own_program(path)?, c"", flags | OpenTreeFlags::AT_EMPTY_PATH),
+            Some(path) => match own_program(path) {
+                // An upgrade has put another at the path since.
+                Err(_) if is_sealed()? => return ourselves(),
+                found => open_tree(&found?, c"", flags | OpenTreeFlags::AT_EMPTY_PATH),
+            },
         }
         .call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)")?;
         let set = attr::RDONLY | attr::NOSUID | attr::NODEV;

@@ -276,8 +276,20 @@ fn exec(inherited: &Steps<'_>, args: &StringVector) -> Failure {
         // Last, as the kernel forgets it with a change of user. The container's own filter may refuse it: then a
         // parent that is killed leaves the program to the container.
         let _refused = corten_sys::prctl::set_parent_death_signal(9);
+        // One that died before gives no signal, and hears of no failure.
+        if is_gone(inherited.socket) {
+            return fail(Call::Execve, Errno::SRCH);
+        }
     }
     fail(Call::Execve, execute(inherited.search_path, args, inherited.env))
+}
+
+/// Whether the other side has closed it; no, if the filter does not let us look.
+fn is_gone(socket: BorrowedFd<'_>) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
 }
 
 /// Executes the first of the paths that can be; why the last could not.

@@ -158,6 +158,38 @@ impl Drop for Host {
     }
 }
 
+/// The process that has the directory open: a container's monitor, of its directory of the living.
+pub fn holder(dir: &Path) -> Option<i32> {
+    use std::os::unix::fs::MetadataExt;
+    // Not by its path, which another mount namespace may not show.
+    let inode = |path: &Path| std::fs::metadata(path).map(|stat| (stat.dev(), stat.ino())).ok();
+    let own = Some(inode(dir)?);
+    let holds = |pid: &Path| {
+        let fds = std::fs::read_dir(pid.join("fd")).into_iter().flatten().flatten();
+        fds.into_iter().any(|fd| inode(&fd.path()) == own)
+    };
+    let mut processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    processes.find(|pid| holds(pid))?.file_name()?.to_str()?.parse().ok()
+}
+
+/// Kills a process and waits until it has ended.
+pub fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).unwrap();
+    rustix::event::poll(&mut [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)], None)
+        .unwrap();
+}
+
+/// Waits until it is so, for what has no event of its own to a test.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "{what}");
+        std::thread::yield_now();
+    }
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -1,0 +1,103 @@
+//! Adopting a container: the monitor that takes the place of one that was killed. A command that finds the
+//! container without one forks it, whatever that command is for.
+//!
+//! So it may run from a file that the container's root could write to, once it starts the container again
+//! (`exec/seal.rs`): there it executes itself again first, as `corten internal monitor`, and with it go the
+//! descriptors that nobody could open again without a moment in which the container's end would be missed. And of an
+//! ordinary user it is outside the engine's user namespace, where it stays until it has to start the container: only
+//! there it is the owner of the namespaces that health checks enter.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+
+use super::clients::Clients;
+use super::streams::Streams;
+use super::{Monitor, Running};
+use crate::container::{self, Container};
+use crate::dirs::Dirs;
+use crate::error::{At, EngineError};
+use crate::exec::seal;
+use crate::hold::Hold;
+use crate::lease::Lease;
+use crate::record::{Record, State};
+use crate::run::Launch;
+use crate::{session, start, stdio};
+
+/// The step of `corten internal` that [`main`] is.
+const STEP: &str = "monitor";
+
+/// What is held of a container that is adopted.
+struct Adopted {
+    hold: Hold,
+    pidfd: OwnedFd,
+    /// Of its streams.
+    ends: Vec<OwnedFd>,
+}
+
+/// Forks a monitor for a container that runs and has none. The caller holds it, and one thread.
+///
+/// # Errors
+/// What is needed of the container is not there any more; it goes on as it is.
+pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> Result<(), EngineError> {
+    let pidfd = container::process(&state)?.ok_or_else(|| EngineError::NotRunning(record.id.clone()))?;
+    let terminal = record.config.tty.then_some(corten_runtime::init::MASTER);
+    let master = match terminal {
+        Some(number) => {
+            Some(pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()).at("pidfd_getfd", "the terminal")?)
+        }
+        None => None,
+    };
+    let adopted = Adopted { hold, pidfd, ends: Streams::ends(&dirs.live(&record.id), master)? };
+    corten_sys::clone::fork(|| {
+        if stdio::detach(&adopted.fds()).is_err() {
+            return 1;
+        }
+        if dirs.rootless.is_some() || start::has_host_root(&record.config) {
+            // Unsealed it attends what runs, and starts nothing (`make_ready`).
+            let _unsealed = seal::again(dirs, STEP, &record.id, &adopted.fds());
+        }
+        adopted.attend(dirs, record, state).ok().flatten().unwrap_or(1)
+    })
+    .map(drop)
+    .at("fork", "monitor")
+}
+
+/// What a sealed monitor does, if these are the words that it was executed with again.
+pub(crate) fn main(dirs: &Dirs, words: &[OsString]) -> Result<Option<i32>, EngineError> {
+    let Some((id, fds)) = seal::told(STEP, words)? else { return Ok(None) };
+    let Some(adopted) = Adopted::of(fds) else { return Ok(None) };
+    let Container { record, state } = container::of_id(dirs, &id)?;
+    adopted.attend(dirs, &record, state)
+}
+
+impl Adopted {
+    /// In the order of [`Adopted::of`].
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        let own = [self.hold.as_fd(), self.pidfd.as_fd()];
+        own.into_iter().chain(self.ends.iter().map(AsFd::as_fd)).collect()
+    }
+
+    fn of(fds: Vec<OwnedFd>) -> Option<Self> {
+        let mut fds = fds.into_iter();
+        let (hold, pidfd) = (fds.next()?, fds.next()?);
+        Some(Self { hold: Hold::inherited(hold), pidfd, ends: fds.collect() })
+    }
+
+    /// Returns when the container has ended for good.
+    fn attend(self, dirs: &Dirs, record: &Record, state: State) -> Result<Option<i32>, EngineError> {
+        let Self { hold, pidfd, ends } = self;
+        let Some(streams) = Streams::adopt(ends)? else { return Ok(None) };
+        let cgroup = container::cgroup(record)?;
+        let lease = Lease::of(dirs, &record.id);
+        let shares_pids = record.config.pid.is_some();
+        let monitor = Monitor::new(dirs, record, shares_pids, hold, Launch::default())?;
+        let mut clients = Clients::new(dirs.container(&record.id));
+        // Nobody can attach then; all else goes on.
+        let _alone = clients.listen(&monitor.hold);
+        let checks = monitor.resumed_checks(&state);
+        let running = Running { pidfd, cgroup, streams, state, checks };
+        Ok(Some(monitor.live(running, lease, clients, &mut vec![0; session::CHUNK])))
+    }
+}
