@@ -346,7 +346,7 @@ fn what_only_root_can_give_is_refused_by_name() {
         let mut cases = vec![
             (["--userns", "host"], "--userns host"),
             (["--oom-score-adj", "-999"], "--oom-score-adj"),
-            (["--ulimit", "nofile=999999999"], "setting limit nofile"),
+            (["--ulimit", "nofile=999999999"], "--ulimit nofile=999999999"),
             (["--device-cgroup-rule", "c 1:3 r"], "--device-cgroup-rule"),
             (["--device", "/dev/null:/dev/nul:r"], "--device /dev/null:"),
             (["-v", &idmap], "an idmapped bind"),
