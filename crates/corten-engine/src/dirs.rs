@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{At, EngineError};
@@ -75,6 +75,21 @@ impl Dirs {
     #[must_use]
     pub fn volumes(&self) -> PathBuf {
         self.root.join("volumes")
+    }
+
+    /// Makes the directory of a container that is kept.
+    pub(crate) fn make_container(&self, id: &str) -> Result<(), EngineError> {
+        let path = self.container(id);
+        let make = || rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700));
+        match make() {
+            Err(Errno::NOENT) => {}
+            other => return other.at("mkdir", &path),
+        }
+        let all = self.root.join("containers");
+        make_private(&all)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        corten_store::spread(rustix::fs::open(&all, flags, Mode::empty()).at("open", &all)?);
+        make().at("mkdir", &path)
     }
 
     /// Where blocks of ids are leased.

@@ -257,7 +257,7 @@ fn reserve_name(dirs: &Dirs, config: &Config, id: &str) -> Result<String, Engine
 /// planned for it comes along.
 fn fill(dirs: &Dirs, mut config: Config, id: &str, name: &str) -> Result<(Record, Drawn), EngineError> {
     let (container_dir, run_dir) = (dirs.container(id), dirs.live(id));
-    make_private(&container_dir)?;
+    dirs.make_container(id)?;
     for dir in ["upper", "work"] {
         make_private(&container_dir.join(dir))?;
     }

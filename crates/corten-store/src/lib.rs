@@ -59,4 +59,5 @@ pub use remove::{Conflict, RemoveOptions, Removed};
 pub use resolve::Image;
 pub use session::{NewImage, Session};
 pub use store::Store;
+pub use sys::spread;
 pub use unpack::{Ids, Limits, OverlayXattr, Skipped, UnpackError, UnpackOptions, Unpacked};

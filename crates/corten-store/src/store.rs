@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{At, Result, SysError};
-use crate::sys::{Dir, retry};
+use crate::sys::{Dir, retry, spread};
 
 pub(crate) const LAYERS: &str = "layers";
 pub(crate) const TMP: &str = "tmp";
@@ -72,7 +72,10 @@ impl Store {
             let marker = serde_json::to_vec(&ImageLayout::current()).unwrap_or_default();
             self.dir.replace(MARKER_FILE, &marker, 0o600)?;
         }
-        Ok(self.dir.make_at(TMP, 0o700)?)
+        let tmp = self.dir.make_at(TMP, 0o700)?;
+        // Layers are unpacked there.
+        spread(&tmp.fd);
+        Ok(tmp)
     }
 
     pub(crate) fn lock_shared(&self) -> Result<Lock, SysError> {

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, IFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{At, Result, StoreError, SysError};
@@ -13,6 +13,15 @@ use crate::error::{At, Result, StoreError, SysError};
 pub(crate) struct Dir {
     pub(crate) fd: OwnedFd,
     pub(crate) path: Box<Path>,
+}
+
+/// Tells the file system that the subdirectories of this one have nothing to do with each other (`chattr +T`). ext4
+/// then puts each into a block group of its own: starts at the same time do not queue for one group's lock, and
+/// without a journal no new inode has to be looked for among all that were freed in the last half minute. A file
+/// system that has no such groups does not know the flag, and nothing is lost.
+pub fn spread(dir: impl AsFd) {
+    let flags = rustix::fs::ioctl_getflags(&dir);
+    let _not_known = flags.and_then(|flags| rustix::fs::ioctl_setflags(&dir, flags | IFlags::TOPDIR));
 }
 
 const DIRECTORY: OFlags =

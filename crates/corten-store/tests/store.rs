@@ -282,3 +282,20 @@ fn skopeo_reads_and_writes_in_place() {
     assert_eq!(store.resolve(found.id.short(), None).unwrap().id, image.id);
     assert_eq!(store.images().unwrap()[0].image.as_ref().unwrap().size_bytes, Some(1));
 }
+
+#[test]
+fn what_is_unpacked_lies_apart() {
+    use rustix::fs::{IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, open};
+    let dir = tempfile::tempdir().unwrap();
+    let flags = |path: &std::path::Path| {
+        let fd = open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        (ioctl_getflags(&fd), fd)
+    };
+    let (Ok(before), fd) = flags(dir.path()) else { return skip("no flags of inodes here") };
+    if ioctl_setflags(&fd, before | IFlags::TOPDIR).is_err() {
+        return skip("this file system has no block groups");
+    }
+    let root = dir.path().join("store");
+    Store::open(&root).unwrap().session().unwrap();
+    assert!(flags(&root.join("tmp")).0.unwrap().contains(IFlags::TOPDIR));
+}
