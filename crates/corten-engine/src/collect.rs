@@ -16,9 +16,11 @@
 //! with each command that is no start. A cgroup is found by its record alone: below `corten/` there may
 //! be those of another `--root`, whose containers we do not know.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use corten_runtime::init;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
@@ -26,6 +28,7 @@ use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
 use crate::events::{Actor, Event, Journal};
 use crate::hold::Hold;
+use crate::log::{Log, Sink};
 use crate::record::{self, Record, State, Status};
 
 /// Says in `<run>/` that nothing of an earlier boot is left.
@@ -173,7 +176,12 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
         state.status = Status::Exited;
         state.error = "it was about to be started again when its monitor was killed".to_owned();
     }
+    let unnoted = state.as_ref().is_some_and(|state| state.status == Status::Running);
     let mut end = state.map(|state| ended(&live, state));
+    // Afterwards: its age is the time of the end.
+    if unnoted && !record.config.auto_remove {
+        log_unread(dirs, &record);
+    }
     let killed_for_memory = release(dirs, id, Some(&record))?;
     if let Some(end) = &mut end {
         end.oom_killed |= killed_for_memory;
@@ -240,9 +248,8 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
     if state.status == Status::Running && !state.is_alive() {
         state.status = Status::Exited;
         let path = live.join("exit");
-        let end = std::fs::read_to_string(&path).unwrap_or_default();
-        state.exit_code =
-            corten_runtime::init::parse_record(&end).map_or(255, |end| i32::from(end.shell_code()));
+        let end = init::parse_record(&exit_record(live));
+        state.exit_code = end.map_or(255, |end| i32::from(end.shell_code()));
         let written = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
         let since = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         // The times of files are the clock's of the last tick.
@@ -253,6 +260,33 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
         }
     }
     state
+}
+
+/// What init wrote when it ended.
+fn exit_record(live: &Path) -> Vec<u8> {
+    let mut record = Vec::new();
+    if let Ok(file) = std::fs::File::open(live.join("exit")) {
+        let _torn = file.take(init::MAX_RECORD as u64).read_to_end(&mut record);
+    }
+    record
+}
+
+/// What a container wrote last, when nobody attended it any more: init has kept it.
+fn log_unread(dirs: &Dirs, record: &Record) {
+    let live = dirs.live(&record.id);
+    let written = exit_record(&live);
+    let mut pieces = init::unread(&written).peekable();
+    if pieces.peek().is_none() {
+        return;
+    }
+    let Ok(Some(sink)) = Sink::of(record) else { return };
+    let Ok(mut log) = Log::open(dirs.container(&record.id), sink) else { return };
+    pieces.for_each(|(stream, bytes)| log.write(stream, bytes));
+    log.finish();
+    // Not once more by whoever finishes this if we are killed.
+    let line = written.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let file = std::fs::File::options().write(true).open(live.join("exit"));
+    let _twice = file.and_then(|file| file.set_len(line as u64));
 }
 
 /// Gives back what a container holds of the machine; kills what is in its cgroup. Its record must stay

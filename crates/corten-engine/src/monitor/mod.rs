@@ -212,7 +212,8 @@ impl Monitor {
         let starter_only = &[self.hold.as_fd()];
         let options = Options { starter_only, joined: &joined, ..Options::default() };
         let live = self.dirs.live(&self.id);
-        let (started, streams) = Streams::start(&live, plan, self.config.interactive, options)?;
+        let keep_unread = self.log.is_some() && !self.config.auto_remove;
+        let (started, streams) = Streams::start(&live, plan, self.config.interactive, keep_unread, options)?;
         let pid = started.child.pid.as_raw_nonzero().get();
         let shown = || -> Result<_, EngineError> {
             let mut state = State {

@@ -64,6 +64,11 @@ impl Monitor {
             }
         }
         pump(running, buffer, &mut log, clients, usize::MAX);
+        let record = running.streams.exit_record();
+        // While nobody attended it; or it ended in the moment before we did.
+        for (kind, bytes) in corten_runtime::init::unread(&record) {
+            bytes.chunks(session::CHUNK - 1).for_each(|bytes| hand_on(kind, bytes, &mut log, clients));
+        }
         if let Some(log) = &mut log {
             log.finish();
         }
@@ -72,7 +77,7 @@ impl Monitor {
         }
         // Not our child if we adopted it.
         let end = corten_sys::wait::wait_pidfd(running.pidfd.as_fd()).ok();
-        running.streams.end().or(end)
+        corten_runtime::init::parse_record(&record).or(end)
     }
 
     /// Waits before the next start; whether the container was stopped meanwhile.
@@ -219,10 +224,14 @@ fn pump(running: &Running, buffer: &mut [u8], log: &mut Option<Log>, clients: &m
         // One byte less: the message's kind comes in front.
         for _ in 0..most {
             let Ok(count @ 1..) = rustix::io::read(fd, &mut buffer[1..]) else { break };
-            if let Some(log) = log {
-                log.write(kind, &buffer[1..=count]);
-            }
-            clients.output(kind, &buffer[1..=count]);
+            hand_on(kind, &buffer[1..=count], log, clients);
         }
     }
+}
+
+fn hand_on(kind: u8, bytes: &[u8], log: &mut Option<Log>, clients: &mut Clients) {
+    if let Some(log) = log {
+        log.write(kind, bytes);
+    }
+    clients.output(kind, bytes);
 }
