@@ -183,10 +183,13 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
         log_unread(dirs, &record);
     }
     let killed_for_memory = release(dirs, id, Some(&record))?;
+    let mut tell_of_oom = false;
     if let Some(end) = &mut end {
+        // Its monitor tells of it when it notes it.
+        tell_of_oom = killed_for_memory && !end.oom_killed;
         end.oom_killed |= killed_for_memory;
     }
-    tell(dirs, &record, end.as_ref(), &kept.join("state.json"))?;
+    tell(dirs, &record, end.as_ref(), tell_of_oom, &kept.join("state.json"))?;
     if record.config.auto_remove {
         crate::volume::discard(dirs, id, &crate::volume::anonymous_in(&record.config));
         return forget(dirs, id, Some(&record.name)).map(|()| None);
@@ -219,7 +222,13 @@ fn untorn<T>(read: Result<Option<T>, EngineError>) -> Result<Option<T>, EngineEr
 }
 
 /// The event of an end that nobody told of.
-fn tell(dirs: &Dirs, record: &Record, end: Option<&State>, path: &Path) -> Result<(), EngineError> {
+fn tell(
+    dirs: &Dirs,
+    record: &Record,
+    end: Option<&State>,
+    of_oom: bool,
+    path: &Path,
+) -> Result<(), EngineError> {
     let Some(end) = end.filter(|end| end.status == Status::Exited) else { return Ok(()) };
     if noted_already(path, end)? {
         return Ok(());
@@ -229,7 +238,7 @@ fn tell(dirs: &Dirs, record: &Record, end: Option<&State>, path: &Path) -> Resul
     let seconds = (end.finished_ns.saturating_sub(end.started_ns) / 1_000_000_000).to_string();
     let how = [("execDuration", seconds.as_str()), ("exitCode", code.as_str())];
     let events: [Event<'_>; 2] = [("oom", &[], end.finished_ns), ("die", &how, end.finished_ns)];
-    let mut lines = actor.lines(&events[usize::from(!end.oom_killed)..]);
+    let mut lines = actor.lines(&events[usize::from(!of_oom)..]);
     lines += &crate::events::unmounted(&record.id, &record.config, end.finished_ns);
     if record.config.auto_remove {
         lines += &actor.lines(&[("destroy", &[], record::now_ns())]);
