@@ -172,7 +172,9 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
     if let Some(state) = state.take_if(|state| state.is_alive()) {
         return Ok(Some((record, state)));
     }
-    if let Some(state) = state.as_mut().filter(|state| state.status == Status::Restarting) {
+    // Of one that rests its monitor has told already.
+    let told = state.as_ref().is_some_and(|state| state.status == Status::Restarting);
+    if let Some(state) = state.as_mut().filter(|_| told) {
         state.status = Status::Exited;
         state.error = "it was about to be started again when its monitor was killed".to_owned();
     }
@@ -189,7 +191,8 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
         tell_of_oom = killed_for_memory && !end.oom_killed;
         end.oom_killed |= killed_for_memory;
     }
-    tell(dirs, &record, end.as_ref(), tell_of_oom, &kept.join("state.json"))?;
+    let untold = end.as_ref().filter(|_| !told);
+    tell(dirs, &record, untold, tell_of_oom, &kept.join("state.json"))?;
     if record.config.auto_remove {
         crate::volume::discard(dirs, id, &crate::volume::anonymous_in(&record.config));
         return forget(dirs, id, Some(&record.name)).map(|()| None);

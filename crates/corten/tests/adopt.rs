@@ -162,3 +162,34 @@ fn while_it_is_attended_nobody_else_takes_what_it_writes() {
         host.ok(&["rm", "web"]);
     }
 }
+
+#[test]
+fn an_end_is_told_once_though_the_monitor_is_killed_in_the_pause_behind_it() {
+    let host = need_host!();
+    host.ok(&["run", "-d", "--name", "web", "--restart", "always", "busybox", "sh", "-c", "exit 3"]);
+    let dir = host.path("run").join(host.inspect("web", ".Id"));
+    let monitor = rustix::process::Pid::from_raw(holder(&dir).expect("a monitor")).unwrap();
+    let send = |signal| rustix::process::kill_process(monitor, signal).unwrap();
+    until("it is stopped in its pause", || {
+        send(rustix::process::Signal::STOP);
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", monitor.as_raw_nonzero())).unwrap();
+        until("it is stopped", || stat().contains(") T "));
+        let rests = std::fs::read_to_string(dir.join("state.json")).unwrap().contains("\"restarting\"");
+        if !rests {
+            send(rustix::process::Signal::CONT);
+        }
+        rests
+    });
+    kill(monitor.as_raw_nonzero().get());
+    host.ok(&["ps"]);
+    assert!(host.inspect("web", ".State.Error").contains("its monitor was killed"));
+    let told = |event: &str| {
+        let event = format!("event={event}");
+        host.ok(&["events", "--since", "1h", "--until", "0s", "-f", &event, "--format", "{{.Action}}"])
+            .lines()
+            .count()
+    };
+    assert_eq!(told("die"), told("start"));
+    host.ok(&["rm", "web"]);
+    host.assert_clean(&[]);
+}
