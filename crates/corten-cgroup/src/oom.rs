@@ -87,6 +87,12 @@ impl OomEvents {
         Ok(OomEvents { fd, version: Version::V2, dir: dir.to_owned() })
     }
 
+    /// v1 tells before it kills, and so before it counts the kill; v2 afterwards, and of other things too.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// Takes what is there to read; whether there was anything. It does not block.
     pub fn drain(&self) -> Result<bool> {
         let mut any = false;

@@ -16,9 +16,11 @@
 //! with each command that is no start. A cgroup is found by its record alone: below `corten/` there may
 //! be those of another `--root`, whose containers we do not know.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use corten_runtime::init;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
@@ -26,6 +28,7 @@ use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
 use crate::events::{Actor, Event, Journal};
 use crate::hold::Hold;
+use crate::log::{Log, Sink};
 use crate::record::{self, Record, State, Status};
 
 /// Says in `<run>/` that nothing of an earlier boot is left.
@@ -169,16 +172,27 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
     if let Some(state) = state.take_if(|state| state.is_alive()) {
         return Ok(Some((record, state)));
     }
-    if let Some(state) = state.as_mut().filter(|state| state.status == Status::Restarting) {
+    // Of one that rests its monitor has told already.
+    let told = state.as_ref().is_some_and(|state| state.status == Status::Restarting);
+    if let Some(state) = state.as_mut().filter(|_| told) {
         state.status = Status::Exited;
         state.error = "it was about to be started again when its monitor was killed".to_owned();
     }
+    let unnoted = state.as_ref().is_some_and(|state| state.status == Status::Running);
     let mut end = state.map(|state| ended(&live, state));
+    // Afterwards: its age is the time of the end.
+    if unnoted && !record.config.auto_remove {
+        log_unread(dirs, &record);
+    }
     let killed_for_memory = release(dirs, id, Some(&record))?;
+    let mut tell_of_oom = false;
     if let Some(end) = &mut end {
+        // Its monitor tells of it when it notes it.
+        tell_of_oom = killed_for_memory && !end.oom_killed;
         end.oom_killed |= killed_for_memory;
     }
-    tell(dirs, &record, end.as_ref(), &kept.join("state.json"))?;
+    let untold = end.as_ref().filter(|_| !told);
+    tell(dirs, &record, untold, tell_of_oom, &kept.join("state.json"))?;
     if record.config.auto_remove {
         crate::volume::discard(dirs, id, &crate::volume::anonymous_in(&record.config));
         return forget(dirs, id, Some(&record.name)).map(|()| None);
@@ -211,7 +225,13 @@ fn untorn<T>(read: Result<Option<T>, EngineError>) -> Result<Option<T>, EngineEr
 }
 
 /// The event of an end that nobody told of.
-fn tell(dirs: &Dirs, record: &Record, end: Option<&State>, path: &Path) -> Result<(), EngineError> {
+fn tell(
+    dirs: &Dirs,
+    record: &Record,
+    end: Option<&State>,
+    of_oom: bool,
+    path: &Path,
+) -> Result<(), EngineError> {
     let Some(end) = end.filter(|end| end.status == Status::Exited) else { return Ok(()) };
     if noted_already(path, end)? {
         return Ok(());
@@ -221,7 +241,7 @@ fn tell(dirs: &Dirs, record: &Record, end: Option<&State>, path: &Path) -> Resul
     let seconds = (end.finished_ns.saturating_sub(end.started_ns) / 1_000_000_000).to_string();
     let how = [("execDuration", seconds.as_str()), ("exitCode", code.as_str())];
     let events: [Event<'_>; 2] = [("oom", &[], end.finished_ns), ("die", &how, end.finished_ns)];
-    let mut lines = actor.lines(&events[usize::from(!end.oom_killed)..]);
+    let mut lines = actor.lines(&events[usize::from(!of_oom)..]);
     lines += &crate::events::unmounted(&record.id, &record.config, end.finished_ns);
     if record.config.auto_remove {
         lines += &actor.lines(&[("destroy", &[], record::now_ns())]);
@@ -240,9 +260,8 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
     if state.status == Status::Running && !state.is_alive() {
         state.status = Status::Exited;
         let path = live.join("exit");
-        let end = std::fs::read_to_string(&path).unwrap_or_default();
-        state.exit_code =
-            corten_runtime::init::parse_record(&end).map_or(255, |end| i32::from(end.shell_code()));
+        let end = init::parse_record(&exit_record(live));
+        state.exit_code = end.map_or(255, |end| i32::from(end.shell_code()));
         let written = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
         let since = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         // The times of files are the clock's of the last tick.
@@ -253,6 +272,33 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
         }
     }
     state
+}
+
+/// What init wrote when it ended.
+fn exit_record(live: &Path) -> Vec<u8> {
+    let mut record = Vec::new();
+    if let Ok(file) = std::fs::File::open(live.join("exit")) {
+        let _torn = file.take(init::MAX_RECORD as u64).read_to_end(&mut record);
+    }
+    record
+}
+
+/// What a container wrote last, when nobody attended it any more: init has kept it.
+fn log_unread(dirs: &Dirs, record: &Record) {
+    let live = dirs.live(&record.id);
+    let written = exit_record(&live);
+    let mut pieces = init::unread(&written).peekable();
+    if pieces.peek().is_none() {
+        return;
+    }
+    let Ok(Some(sink)) = Sink::of(record) else { return };
+    let Ok(mut log) = Log::open(dirs.container(&record.id), sink) else { return };
+    pieces.for_each(|(stream, bytes)| log.write(stream, bytes));
+    log.finish();
+    // Not once more by whoever finishes this if we are killed.
+    let line = written.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let file = std::fs::File::options().write(true).open(live.join("exit"));
+    let _twice = file.and_then(|file| file.set_len(line as u64));
 }
 
 /// Gives back what a container holds of the machine; kills what is in its cgroup. Its record must stay

@@ -65,3 +65,131 @@ fn cve_2019_5736_the_binary_of_who_adopts_cannot_be_written() {
     }
     host.assert_clean(&[]);
 }
+
+/// As it was written, without the times.
+fn log(host: &Host, name: &str) -> (String, String) {
+    let output = host.corten(&["logs", name]);
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn what_is_written_and_ends_unattended_is_kept() {
+    let host = need_host!();
+    let flag = format!("{}:/flag", host.dir.path().display());
+    let run = |flags: &[&str], name: &str, script: &str| {
+        let args = [&["run", "-d", "--name", name, "-v", &flag], flags, &["busybox", "sh", "-c", script]];
+        host.ok(&args.concat());
+        let pid: i32 = host.inspect(name, ".State.Pid").parse().unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        let init = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        until("it runs", || host.path("up").exists());
+        std::fs::remove_file(host.path("up")).unwrap();
+        host.kill_monitor(name);
+        std::fs::write(host.path("go"), "").unwrap();
+        rustix::event::poll(&mut [rustix::event::PollFd::new(&init, rustix::event::PollFlags::IN)], None)
+            .unwrap();
+        std::fs::remove_file(host.path("go")).unwrap();
+    };
+    let wait = "echo early; touch /flag/up; while [ ! -e /flag/go ]; do sleep 0.02; done";
+    // Both streams, bytes that are no text, and as much as a pipe holds.
+    let script = format!(
+        "{wait}; i=0; while [ $i -lt 900 ]; do echo \"line $i xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"; \
+         i=$((i+1)); done; echo last words; printf 'error\\n1 5\\nexit 0\\n' >&2; exit 7"
+    );
+    for driver in ["json-file", "local"] {
+        run(&["--log-driver", driver], driver, &script);
+        let (out, err) = log(&host, driver);
+        assert_eq!((out.lines().count(), err.as_str()), (902, "error\n1 5\nexit 0\n"), "{driver}");
+        assert!(out.starts_with("early\nline 0 x") && out.ends_with("x\nlast words\n"), "{driver}: {out}");
+        assert_eq!(host.inspect(driver, ".State.ExitCode"), "7");
+        assert_eq!(log(&host, driver).0.len(), out.len(), "{driver}: once");
+        host.ok(&["start", driver]);
+        until("it runs", || host.path("up").exists());
+        std::fs::remove_file(host.path("up")).unwrap();
+        host.ok(&["rm", "-f", driver]);
+    }
+    run(&["-t"], "terminal", &format!("{wait}; echo last words; exit 3"));
+    assert!(log(&host, "terminal").0.ends_with("last words\r\n"));
+    assert_eq!(host.inspect("terminal", ".State.ExitCode"), "3");
+    // Its exit does not depend on it.
+    run(&["--log-driver", "none"], "none", &format!("{wait}; echo last words; exit 3"));
+    assert_eq!(host.inspect("none", ".State.ExitCode"), "3");
+    host.ok(&["rm", "terminal", "none"]);
+    host.assert_clean(&[]);
+}
+
+#[test]
+fn a_stream_that_never_ends_does_not_hold_its_containers_end() {
+    let host = need_host!();
+    let flag = format!("{}:/flag", host.dir.path().display());
+    // Others write on and have the stream to themselves for both directions, and the program ends.
+    let script = "touch /flag/up; while [ ! -e /flag/go ]; do sleep 0.02; done; (while :; do echo y; done) & \
+                  (while :; do read x; done < /proc/self/fd/1) & exit 5";
+    host.ok(&["run", "-d", "--name", "web", "-v", &flag, "busybox", "sh", "-c", script]);
+    let id = host.inspect("web", ".Id");
+    let pid: i32 = host.inspect("web", ".State.Pid").parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    let init = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    until("it runs", || host.path("up").exists());
+    host.kill_monitor("web");
+    std::fs::write(host.path("go"), "").unwrap();
+    rustix::event::poll(&mut [rustix::event::PollFd::new(&init, rustix::event::PollFlags::IN)], None)
+        .unwrap();
+    let kept = std::fs::metadata(host.path("run").join(&id).join("exit")).unwrap().len();
+    assert!(kept < 3 << 20, "{kept}");
+    assert_eq!(host.inspect("web", ".State.ExitCode"), "5");
+    host.ok(&["rm", "web"]);
+    host.assert_clean(&[]);
+}
+
+#[test]
+fn while_it_is_attended_nobody_else_takes_what_it_writes() {
+    let host = need_host!();
+    let script = "i=0; while [ $i -lt 3000 ]; do echo \"line $i\"; i=$((i+1)); done; exit 4";
+    let want: String = (0..3000).map(|number| format!("line {number}\n")).collect();
+    for kept in [true, false] {
+        host.ok(&["run", "-d", "--name", "web", "busybox", "sh", "-c", &format!("sleep 0.2; {script}")]);
+        let record = host.path("run").join(host.inspect("web", ".Id")).join("exit");
+        // It stays to be seen.
+        let record = std::fs::File::open(record).unwrap();
+        if !kept {
+            host.kill_monitor("web");
+            host.ok(&["ps"]);
+        }
+        assert_eq!(host.ok(&["wait", "web"]), "4");
+        assert_eq!(log(&host, "web").0, want);
+        assert_eq!(std::io::read_to_string(&record).unwrap(), "exit 4\n", "{kept}");
+        host.ok(&["rm", "web"]);
+    }
+}
+
+#[test]
+fn an_end_is_told_once_though_the_monitor_is_killed_in_the_pause_behind_it() {
+    let host = need_host!();
+    host.ok(&["run", "-d", "--name", "web", "--restart", "always", "busybox", "sh", "-c", "exit 3"]);
+    let dir = host.path("run").join(host.inspect("web", ".Id"));
+    let monitor = rustix::process::Pid::from_raw(holder(&dir).expect("a monitor")).unwrap();
+    let send = |signal| rustix::process::kill_process(monitor, signal).unwrap();
+    until("it is stopped in its pause", || {
+        send(rustix::process::Signal::STOP);
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", monitor.as_raw_nonzero())).unwrap();
+        until("it is stopped", || stat().contains(") T "));
+        let rests = std::fs::read_to_string(dir.join("state.json")).unwrap().contains("\"restarting\"");
+        if !rests {
+            send(rustix::process::Signal::CONT);
+        }
+        rests
+    });
+    kill(monitor.as_raw_nonzero().get());
+    host.ok(&["ps"]);
+    assert!(host.inspect("web", ".State.Error").contains("its monitor was killed"));
+    let told = |event: &str| {
+        let event = format!("event={event}");
+        host.ok(&["events", "--since", "1h", "--until", "0s", "-f", &event, "--format", "{{.Action}}"])
+            .lines()
+            .count()
+    };
+    assert_eq!(told("die"), told("start"));
+    host.ok(&["rm", "web"]);
+    host.assert_clean(&[]);
+}

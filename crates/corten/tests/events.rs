@@ -368,6 +368,38 @@ fn volumes_are_told_of_with_their_containers() {
 }
 
 #[test]
+fn a_kill_for_memory_is_told_when_it_happens() {
+    let host = need_host!();
+    let eat = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done";
+    let script = format!(
+        "trap 'exit 0' TERM; while :; do [ -e /flag/go ] && rm /flag/go && sh -c '{eat}'; sleep 0.02; done"
+    );
+    let flag = format!("{}:/flag", host.path("flag").display());
+    std::fs::create_dir(host.path("flag")).unwrap();
+    ok(&host, &["run", "-d", "--name", "box", "-m", "16m", "-v", &flag, "busybox", "sh", "-c", &script]);
+    let id = ok(&host, &["inspect", "-f", "{{.Id}}", "box"]).trim().to_owned();
+    let count = || story(&host, "box").iter().filter(|line| *line == "oom").count();
+    let shown = || ok(&host, &["inspect", "-f", "{{.State.OOMKilled}} {{.State.Running}}", "box"]);
+    assert_eq!(shown(), "false true\n");
+    for kill_monitor in [false, true] {
+        let before = count();
+        std::fs::write(host.path("flag/go"), "").unwrap();
+        until("it is told", || count() > before);
+        assert_eq!(shown(), "true true\n", "before it is told");
+        if kill_monitor {
+            common::kill(common::holder(&host.path("run").join(&id)).expect("a monitor"));
+        }
+    }
+    let told = count();
+    ok(&host, &["stop", "box"]);
+    let story = story(&host, "box");
+    assert_eq!(story.iter().filter(|line| *line == "oom").count(), told, "each once: {story:?}");
+    assert_eq!(ok(&host, &["inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", "box"]), "true 0\n");
+    ok(&host, &["rm", "box"]);
+    host.assert_clean(&[id]);
+}
+
+#[test]
 fn a_kill_for_memory_that_nobody_saw_is_told_too() {
     let host = need_host!();
     let script = "while ! [ -e /flag/go ]; do sleep 0.02; done; x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done";

@@ -97,7 +97,8 @@ impl Adopted {
         // Nobody can attach then; all else goes on.
         let _alone = clients.listen(&monitor.hold);
         let checks = monitor.resumed_checks(&state);
-        let running = Running { pidfd, cgroup, streams, state, checks };
+        let oom = monitor.watch_memory(cgroup.as_ref(), state.oom_killed);
+        let running = Running { pidfd, cgroup, streams, state, checks, oom };
         Ok(Some(monitor.live(running, lease, clients, &mut vec![0; session::CHUNK])))
     }
 }

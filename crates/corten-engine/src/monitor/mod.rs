@@ -12,6 +12,7 @@
 mod adopt;
 mod clients;
 mod health;
+mod oom;
 mod restart;
 mod serve;
 mod streams;
@@ -83,6 +84,8 @@ struct Running {
     state: State,
     /// Of a container that has a health check.
     checks: Option<Box<health::Checks>>,
+    /// Of one whose memory is limited.
+    oom: Option<oom::Watch>,
 }
 
 impl Monitor {
@@ -152,9 +155,10 @@ impl Monitor {
         loop {
             let end = self.serve(&mut running, &mut clients, buffer);
             let Running { mut state, cgroup, streams, .. } = running;
+            let told_of_oom = state.oom_killed;
             let clean = self.note(&mut state, cgroup, end);
             self.look_again();
-            self.tell_of_the_end(&state);
+            self.tell_of_the_end(&state, told_of_oom);
             let code = [state.exit_code as u8, u8::from(state.oom_killed)];
             let ran = Duration::from_nanos(u64::try_from(state.finished_ns - state.started_ns).unwrap_or(0));
             let policy = self.config.restart.unwrap_or_default();
@@ -212,7 +216,8 @@ impl Monitor {
         let starter_only = &[self.hold.as_fd()];
         let options = Options { starter_only, joined: &joined, ..Options::default() };
         let live = self.dirs.live(&self.id);
-        let (started, streams) = Streams::start(&live, plan, self.config.interactive, options)?;
+        let keep_unread = self.log.is_some() && !self.config.auto_remove;
+        let (started, streams) = Streams::start(&live, plan, self.config.interactive, keep_unread, options)?;
         let pid = started.child.pid.as_raw_nonzero().get();
         let shown = || -> Result<_, EngineError> {
             let mut state = State {
@@ -250,7 +255,8 @@ impl Monitor {
         let volumes = crate::events::mounted(&self.id, &self.config, ns);
         let start = self.actor.lines(&[("start", &[], ns)]);
         self.write(&(self.actor.lines(attached) + &volumes + &start));
-        Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state, checks })
+        let oom = self.watch_memory(started.cgroup.as_ref(), false);
+        Ok(Running { pidfd: started.child.pidfd, cgroup: started.cgroup, streams, state, checks, oom })
     }
 
     /// What cannot be written is as it was.
@@ -318,14 +324,14 @@ impl Monitor {
         self.journal.get_or_init(|| Journal::open(&self.dirs)).write(&(made.unwrap_or_default() + lines));
     }
 
-    fn tell_of_the_end(&self, state: &State) {
+    fn tell_of_the_end(&self, state: &State, told_of_oom: bool) {
         let ns = state.finished_ns;
         let code = state.exit_code.to_string();
         let seconds = (ns.saturating_sub(state.started_ns) / 1_000_000_000).to_string();
         let how = [("execDuration", seconds.as_str()), ("exitCode", code.as_str())];
         let oom: Event<'_> = ("oom", &[], ns);
         let events = [oom, ("die", &how, ns)];
-        let end = self.actor.lines(&events[usize::from(!state.oom_killed)..]);
+        let end = self.actor.lines(&events[usize::from(told_of_oom || !state.oom_killed)..]);
         self.write(&(end + &crate::events::unmounted(&self.id, &self.config, ns)));
         // Somebody has to look now and then, and a call for each would be many.
         if self.id.starts_with("00") {

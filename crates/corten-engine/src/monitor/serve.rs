@@ -20,6 +20,8 @@ struct Found {
     ended: bool,
     /// The attendant of a health check's probe has ended.
     probed: bool,
+    /// Its memory was not enough.
+    oom: bool,
     new: bool,
     /// The positions of clients that said something or went.
     heard: Vec<usize>,
@@ -45,6 +47,9 @@ impl Monitor {
                 break;
             }
             self.attend_health(running, found.probed);
+            if found.oom {
+                self.attend_memory(running);
+            }
             // First, while the positions are right; from the last on, since one may be let go.
             for position in found.heard.into_iter().rev() {
                 self.obey(running, clients, position, buffer);
@@ -63,7 +68,13 @@ impl Monitor {
                 clients.accept();
             }
         }
+        self.attend_memory(running);
         pump(running, buffer, &mut log, clients, usize::MAX);
+        let record = running.streams.exit_record();
+        // While nobody attended it; or it ended in the moment before we did.
+        for (kind, bytes) in corten_runtime::init::unread(&record) {
+            bytes.chunks(session::CHUNK - 1).for_each(|bytes| hand_on(kind, bytes, &mut log, clients));
+        }
         if let Some(log) = &mut log {
             log.finish();
         }
@@ -72,7 +83,7 @@ impl Monitor {
         }
         // Not our child if we adopted it.
         let end = corten_sys::wait::wait_pidfd(running.pidfd.as_fd()).ok();
-        running.streams.end().or(end)
+        corten_runtime::init::parse_record(&record).or(end)
     }
 
     /// Waits before the next start; whether the container was stopped meanwhile.
@@ -177,7 +188,7 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
         fds.len() - 1
     });
     let mut pidfd = None;
-    let mut probe = None;
+    let (mut probe, mut oom) = (None, None);
     if let Some(running) = running {
         pidfd = Some(fds.len());
         fds.push(PollFd::new(&running.pidfd, PollFlags::IN));
@@ -188,6 +199,10 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
         if let Some(attendant) = running.checks.as_ref().and_then(|checks| checks.attendant()) {
             probe = Some(fds.len());
             fds.push(PollFd::from_borrowed_fd(attendant, PollFlags::IN));
+        }
+        if let Some(watch) = &running.oom {
+            oom = Some(fds.len());
+            fds.push(PollFd::new(watch, PollFlags::IN));
         }
     }
     let timeout = timeout.map(|timeout| Timespec {
@@ -204,6 +219,7 @@ fn look(running: Option<&Running>, clients: &Clients, timeout: Option<Duration>)
     Ok(Found {
         ended: ready(pidfd),
         probed: ready(probe),
+        oom: ready(oom),
         new: ready(listener),
         heard,
         behind: (0..clients.list.len()).any(|at| fds[at].revents().contains(PollFlags::OUT)),
@@ -219,10 +235,14 @@ fn pump(running: &Running, buffer: &mut [u8], log: &mut Option<Log>, clients: &m
         // One byte less: the message's kind comes in front.
         for _ in 0..most {
             let Ok(count @ 1..) = rustix::io::read(fd, &mut buffer[1..]) else { break };
-            if let Some(log) = log {
-                log.write(kind, &buffer[1..=count]);
-            }
-            clients.output(kind, &buffer[1..=count]);
+            hand_on(kind, &buffer[1..=count], log, clients);
         }
     }
+}
+
+fn hand_on(kind: u8, bytes: &[u8], log: &mut Option<Log>, clients: &mut Clients) {
+    if let Some(log) = log {
+        log.write(kind, bytes);
+    }
+    clients.output(kind, bytes);
 }

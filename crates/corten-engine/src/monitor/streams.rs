@@ -8,9 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use corten_runtime::apply::{Options, Started};
+use corten_runtime::init::MAX_RECORD;
 use corten_runtime::{Plan, StartError};
-use corten_sys::wait::Exit;
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, fcntl_lock};
 use rustix::io::Errno;
 
 use crate::error::{At, EngineError};
@@ -26,15 +26,20 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Starts the container with streams of its own in `live`.
+    /// Starts the container with streams of its own in `live`. `keep_unread`: what it writes is not to be lost when
+    /// nobody attends it at its end.
     pub(super) fn start(
         live: &Path,
         plan: Plan,
         interactive: bool,
+        keep_unread: bool,
         options: Options<'_>,
     ) -> Result<(Started, Self), EngineError> {
         let exit_record = open_exit(live, OFlags::CREATE | OFlags::TRUNC)?;
+        // Without the lock its init would take what is ours.
+        let keep_unread = keep_unread && lock(&exit_record).is_ok();
         let exit_record_fd = Some(exit_record.as_fd());
+        let options = Options { keep_unread, ..options };
         if plan.spec.process.terminal.is_some() {
             let options = Options { exit_record: exit_record_fd, ..options };
             let mut started = corten_runtime::apply::start(plan, &options)?;
@@ -79,6 +84,8 @@ impl Streams {
     pub(super) fn adopt(ends: Vec<OwnedFd>) -> Result<Option<Self>, EngineError> {
         let mut ends = ends.into_iter();
         let (Some(exit_record), Some(stdout)) = (ends.next(), ends.next()) else { return Ok(None) };
+        // Without it what is read here is less, and the rest is in the record.
+        let _unlocked = lock(&exit_record);
         match ends.next() {
             None => Self::of_terminal(exit_record, stdout).map(Some),
             // A pipe for input went with the monitor that held it.
@@ -92,12 +99,27 @@ impl Streams {
         Ok(Self { exit_record, input, stdout: master, stderr: None })
     }
 
-    /// How init says that the program ended.
-    pub(super) fn end(&self) -> Option<Exit> {
-        let mut record = [0; 32];
-        let count = rustix::io::pread(&self.exit_record, &mut record, 0).unwrap_or(0);
-        std::str::from_utf8(&record[..count]).ok().and_then(corten_runtime::init::parse_record)
+    /// What init wrote at its end.
+    pub(super) fn exit_record(&self) -> Vec<u8> {
+        let mut record = vec![0; 32];
+        let mut length = 0;
+        while let Ok(count @ 1..) = rustix::io::pread(&self.exit_record, &mut record[length..], length as u64)
+        {
+            length += count;
+            // A line is less; more is what nobody had read.
+            if length < record.len() || record.len() >= MAX_RECORD {
+                break;
+            }
+            record.resize(MAX_RECORD, 0);
+        }
+        record.truncate(length);
+        record
     }
+}
+
+/// That of a process, and not of the open file, which init has too.
+fn lock(exit_record: &OwnedFd) -> Result<(), Errno> {
+    fcntl_lock(exit_record, FlockOperation::NonBlockingLockExclusive)
 }
 
 fn open_exit(live: &Path, more: OFlags) -> Result<OwnedFd, EngineError> {

@@ -67,6 +67,7 @@ pub(crate) struct Init<'a> {
     pub(crate) program: BorrowedFd<'a>,
     /// Where it writes how the payload ended.
     pub(crate) exit_record: BorrowedFd<'a>,
+    pub(crate) keep_unread: bool,
     /// Its arguments, the last of them reserved for the numbers.
     pub(crate) args: corten_sys::exec::StringVector,
     pub(crate) env: corten_sys::exec::StringVector,
@@ -140,25 +141,43 @@ fn with_init(inherited: &mut Inherited<'_>, mut init: Init<'_>, state: &State, g
             return SETUP_FAILED;
         }
     };
-    let failure = become_init(&mut init, socket, state, payload.pid.as_raw_nonzero().get());
+    let streams = inherited.stdio.filter(|_| init.keep_unread && state.master.is_none());
+    let failure = become_init(&mut init, socket, state, streams, payload.pid.as_raw_nonzero().get());
     wire::report(socket, exec, failure);
     SETUP_FAILED
 }
 
-fn become_init(init: &mut Init<'_>, socket: BorrowedFd<'_>, state: &State, payload: i32) -> Failure {
+/// `streams` are those that it holds open to the end.
+fn become_init(
+    init: &mut Init<'_>,
+    socket: BorrowedFd<'_>,
+    state: &State,
+    streams: Option<[BorrowedFd<'_>; 3]>,
+    payload: i32,
+) -> Failure {
+    use corten_sys::fd::place;
     let master = state.master.as_ref().map(AsFd::as_fd);
     // Without a terminal the socket twice.
     let keep = [init.program, socket, master.unwrap_or(socket)];
-    let ready = only_kill(init.exit_record, &keep).and_then(|()| match &state.master {
-        Some(master) => corten_sys::fd::place(master.as_fd(), crate::init::MASTER).at(Call::Dup2),
-        None => Ok(()),
-    });
-    if let Err(failure) = ready {
+    let held = || -> Result<(), Failure> {
+        if let Some([_, stdout, stderr]) = streams {
+            place(stdout, 1).and_then(|()| place(stderr, 2)).at(Call::Dup2)?;
+        }
+        only_kill(init.exit_record, &keep)?;
+        match &state.master {
+            Some(master) => place(master.as_fd(), crate::init::MASTER).at(Call::Dup2),
+            None => Ok(()),
+        }
+    };
+    if let Err(failure) = held() {
         return failure;
     }
     let mut numbers = Decimal::new();
     numbers.push(payload);
     numbers.push(init.exit_record.as_raw_fd());
+    if init.keep_unread {
+        numbers.push(if state.master.is_some() { crate::init::TERMINAL } else { crate::init::PIPES });
+    }
     if !init.args.replace_last(&[numbers.text()]) {
         return Failure { call: Call::Execveat, errno: Errno::TOOBIG };
     }
@@ -206,7 +225,7 @@ impl Decimal {
         let separator = if self.length == 0 { "" } else { " " };
         let mut room = &mut self.bytes[self.length..];
         let before = room.len();
-        // Two numbers of at most 11 characters fit; formatting into a slice does not allocate.
+        // Two numbers of at most 11 characters and one of 1 fit; formatting into a slice does not allocate.
         if write!(room, "{separator}{number}").is_ok() {
             self.length += before - room.len();
         }

@@ -44,6 +44,9 @@ pub struct Options<'a> {
     pub stdio: Option<[BorrowedFd<'a>; 3]>,
     /// Where corten's init writes how the payload ended: `exit CODE` or `signal NUMBER`.
     pub exit_record: Option<BorrowedFd<'a>>,
+    /// What is still in its streams when it ends and nobody has that record locked goes there too; `stdio` is then
+    /// open for both directions.
+    pub keep_unread: bool,
     /// A FIFO at which the program waits before it is executed: its opening end blocks until `start`.
     pub start_gate: Option<BorrowedFd<'a>>,
     /// What the starter holds as a sign that it lives (a lock): the container's processes close their

@@ -128,6 +128,7 @@ impl Starter {
             (Some(program), Some(exit_record)) => Some(Init {
                 program: program.as_fd(),
                 exit_record,
+                keep_unread: options.keep_unread,
                 args: StringVector::new(vec![crate::init::NAME.to_owned()]).with_reserved(c"", 64),
                 env: StringVector::new(Vec::new()),
             }),
