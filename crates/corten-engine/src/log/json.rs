@@ -134,29 +134,58 @@ fn beginning(line: &[u8]) -> Option<(bool, Text<'_>, &[u8])> {
 /// How much of a string comes before its first escape, and where its closing quote is. There is none after a
 /// newline, which a JSON string cannot have: that line was torn.
 fn string(text: &[u8]) -> Option<(usize, usize)> {
-    let (mut plain, mut at) = (None, 0);
+    let mut plain = None;
+    let mut at = memchr::memchr3(b'"', b'\\', b'\n', text)?;
     loop {
-        // Often an escape follows another, or the end does.
-        if !matches!(text.get(at)?, b'"' | b'\\') {
-            at += memchr::memchr3(b'"', b'\\', b'\n', &text[at..])?;
-        }
         match text[at] {
             b'"' => return Some((plain.unwrap_or(at), at)),
             b'\\' if text.get(at + 1) != Some(&b'\n') => plain = plain.or(Some(at)),
             _ => return None,
         }
-        at += 2;
+        at = match near(text, at + 2, *b"\"\\\n") {
+            Near::At(at) => at,
+            Near::NotBefore(at) => at + memchr::memchr3(b'"', b'\\', b'\n', text.get(at..)?)?,
+        };
     }
+}
+
+enum Near {
+    At(usize),
+    NotBefore(usize),
+}
+
+/// Looks for one of some bytes in the next few: where an escape is, another or the end is often near, and a search
+/// that is made for long texts takes longer to begin than this to end.
+fn near<const N: usize>(text: &[u8], from: usize, wanted: [u8; N]) -> Near {
+    const ONES: u64 = u64::MAX / 255;
+    let mut at = from;
+    while let Some(word) = text.get(at..at + 8).and_then(|word| <[u8; 8]>::try_from(word).ok())
+        && at < from + 16
+    {
+        // The lowest byte that is one of them has its high bit set, and none below it has.
+        let word = u64::from_le_bytes(word);
+        let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+        let found = wanted.iter().fold(0, |found, byte| found | zeros(word ^ (ONES * u64::from(*byte))));
+        if found != 0 {
+            return Near::At(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    Near::NotBefore(at)
 }
 
 /// Adds what a JSON string stands for; what comes before its first escape is known.
 pub(super) fn unescape(out: &mut Vec<u8>, text: &[u8], plain: usize) {
     let (plain, mut text) = text.split_at(plain);
     out.extend_from_slice(plain);
-    while !text.is_empty() {
-        // Often an escape follows another.
-        let at = if text[0] == b'\\' { Some(0) } else { memchr::memchr(b'\\', text) };
-        let Some(at) = at else { break };
+    loop {
+        let at = match near(text, 0, [b'\\']) {
+            Near::At(at) => at,
+            Near::NotBefore(at) => match memchr::memchr(b'\\', &text[at..]) {
+                Some(further) => at + further,
+                None => break,
+            },
+        };
         out.extend_from_slice(&text[..at]);
         let (byte, used) = match text.get(at + 1) {
             Some(b'n') => (b'\n', 2),
@@ -230,6 +259,24 @@ mod tests {
                 assert_eq!((plain(&entry), entry.stderr, entry.attrs), (text.into(), true, attrs.as_bytes()));
             }
         }
+    }
+
+    #[test]
+    fn what_is_near_is_found() {
+        for length in 0..40 {
+            for place in 0..length {
+                for other in [b'\x01', b'#', b'!', 0xff, 0xdc, 0x5d] {
+                    let mut text = vec![other; length];
+                    text[place] = b'\\';
+                    let found = match near(&text, 0, *b"\"\\\n") {
+                        Near::At(at) => at,
+                        Near::NotBefore(at) => at + text[at..].iter().position(|byte| *byte == b'\\').unwrap(),
+                    };
+                    assert_eq!(found, place);
+                }
+            }
+        }
+        assert!(matches!(near(b"1234567\\", 3, [b'\\']), Near::NotBefore(3)), "less than a word is left");
     }
 
     /// The short way through a line says what the long one says, or nothing.
