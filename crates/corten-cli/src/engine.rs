@@ -266,8 +266,8 @@ impl Engine for LocalEngine {
     }
 
     fn containers(&mut self, size: bool) -> Result<Vec<ContainerSummary>, Report> {
-        collect::sweep(&self.dirs);
-        let list = container::list(&self.dirs)?;
+        let attended = collect::sweep(&self.dirs);
+        let list = container::list_knowing(&self.dirs, &attended)?;
         let mut rows: Vec<ContainerSummary> = list.into_iter().map(summary::container).collect();
         if size {
             self.enter()?;

@@ -16,9 +16,10 @@
 //! with each command that is no start. A cgroup is found by its record alone: below `corten/` there may
 //! be those of another `--root`, whose containers we do not know.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use corten_runtime::init;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
@@ -34,9 +35,28 @@ use crate::record::{self, Record, State, Status};
 /// Says in `<run>/` that nothing of an earlier boot is left.
 const SWEPT: &str = "swept";
 
+/// The ids of containers that somebody held a moment ago: each is what its state says until its holder says
+/// otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct Attended(BTreeSet<String>);
+
+impl Attended {
+    pub(crate) fn contains(&self, id: &str) -> bool {
+        self.0.contains(id)
+    }
+}
+
 /// Collects what the journal tells of. In the way of each start: four system calls if no container runs,
 /// some ten if any do. Whatever cannot be collected now is tried again by the next command.
 pub fn collect(dirs: &Dirs) {
+    let (attended, swept) = collect_journal(dirs);
+    if !swept {
+        sweep_all(dirs, &attended);
+    }
+}
+
+/// Whom it found attended, and whether this boot was swept.
+fn collect_journal(dirs: &Dirs) -> (Attended, bool) {
     let mut under_way = Vec::new();
     let mut swept = false;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -51,50 +71,58 @@ pub fn collect(dirs: &Dirs) {
             }
         }
     }
+    let mut attended = Attended::default();
     if !under_way.is_empty() {
         let held = held(&dirs.run);
-        for (id, _) in under_way.iter().filter(|(_, inode)| !held.contains(inode)) {
-            settle(dirs, id);
+        for (id, inode) in under_way {
+            if held.contains(&inode) {
+                attended.0.insert(id);
+            } else {
+                settle(dirs, &id);
+            }
         }
     }
-    if !swept {
-        sweep_all(dirs);
-    }
+    (attended, swept)
 }
 
-/// As [`collect`], and looks at every name, directory and lease whether it is somebody's.
-pub fn sweep(dirs: &Dirs) {
-    collect(dirs);
-    sweep_all(dirs);
+/// As [`collect`], and looks at every name, directory and lease whether it is somebody's. Whom it found attended.
+pub fn sweep(dirs: &Dirs) -> Attended {
+    let (attended, _) = collect_journal(dirs);
+    sweep_all(dirs, &attended);
     crate::events::trim(dirs);
+    attended
 }
 
-fn sweep_all(dirs: &Dirs) {
+/// What is of one that is attended is somebody's: that costs no look at its files.
+fn sweep_all(dirs: &Dirs, attended: &Attended) {
     if !dirs.root.exists() {
         return;
     }
     let kept = |id: &str| dirs.container(id).join("config.json").exists();
-    let nobody = |id: &str| is_id(id) && !kept(id) && !dirs.live(id).exists();
+    let lives = |id: &str| attended.contains(id) || dirs.live(id).exists();
+    let nobody = |id: &str| is_id(id) && !attended.contains(id) && !kept(id) && !dirs.live(id).exists();
     let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
     for entry in entries(&dirs.root.join("containers")) {
         if let Some(id) = entry.file_name().to_str().filter(|id| nobody(id)) {
             settle_missing(dirs, id);
         }
     }
-    for links in [dirs.root.join("names"), dirs.leases()] {
-        for entry in entries(&links) {
-            let owner = std::fs::read_link(entry.path()).ok();
-            // A lease is of one that runs or is about to; a name also of one that is kept.
-            let left = |id: &&str| match links == dirs.leases() {
-                true => is_id(id) && !dirs.live(id).exists(),
-                false => nobody(id),
-            };
-            if let Some(id) = owner.as_deref().and_then(Path::to_str).filter(left) {
-                settle_missing(dirs, id);
-            }
-        }
+    let owned = |links: &Path| -> Vec<(PathBuf, String)> {
+        let owner = |path: PathBuf| {
+            let id = std::fs::read_link(&path).ok()?.into_os_string().into_string().ok()?;
+            Some((path, id))
+        };
+        entries(links).filter_map(|entry| owner(entry.path())).collect()
+    };
+    // A lease is of one that runs or is about to; a name also of one that is kept.
+    let names = owned(&dirs.root.join("names"));
+    for (_, id) in names.iter().filter(|(_, id)| nobody(id)) {
+        settle_missing(dirs, id);
     }
-    crate::rename::settle(dirs);
+    for (_, id) in owned(&dirs.leases()).iter().filter(|(_, id)| is_id(id) && !lives(id)) {
+        settle_missing(dirs, id);
+    }
+    crate::rename::settle(dirs, &names);
     // Those that were being made or removed; what cannot go now goes the next time.
     let _left = crate::volume::collect(dirs);
     // If it cannot be made, the next command sweeps again.
@@ -110,7 +138,7 @@ pub(crate) fn is_id(name: &str) -> bool {
 
 /// The inodes below `<run>/` on which somebody holds flock(2): one read instead of three calls for each
 /// container that runs. It only spares the try; the lock itself decides.
-fn held(run: &Path) -> std::collections::BTreeSet<u64> {
+fn held(run: &Path) -> BTreeSet<u64> {
     let Ok(stat) = std::fs::metadata(run) else { return Default::default() };
     let device = stat.dev();
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
@@ -119,7 +147,7 @@ fn held(run: &Path) -> std::collections::BTreeSet<u64> {
 }
 
 /// Lines of proc_locks(5): `1: FLOCK  ADVISORY  WRITE 123 fe:00:5678 0 EOF`.
-fn parse_locks(table: &str, device: &str) -> std::collections::BTreeSet<u64> {
+fn parse_locks(table: &str, device: &str) -> BTreeSet<u64> {
     table
         .lines()
         .filter_map(|line| {

@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::collect;
+use crate::collect::{self, Attended};
 use crate::config::CgroupManager;
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
@@ -35,11 +35,19 @@ pub(crate) fn of_id(dirs: &Dirs, id: &str) -> Result<Container, EngineError> {
 }
 
 fn read(dirs: &Dirs, id: &str) -> Result<Option<Container>, EngineError> {
+    read_knowing(dirs, id, &Attended::default())
+}
+
+fn read_knowing(dirs: &Dirs, id: &str, attended: &Attended) -> Result<Option<Container>, EngineError> {
     let (live, kept) = (dirs.live(id), dirs.container(id));
-    let record: Option<Record> = match record::read(&live.join("config.json"))? {
-        None => record::read(&kept.join("config.json"))?,
-        some => some,
-    };
+    let mut record: Option<Record> = None;
+    // Most have theirs on disk; `create --rm` moves it there while we look.
+    for dir in [&kept, &live, &kept] {
+        record = record::read(&dir.join("config.json"))?;
+        if record.is_some() {
+            break;
+        }
+    }
     let Some(record) = record else { return Ok(None) };
     let state = || -> Result<State, EngineError> {
         let state = match record::read(&live.join("state.json"))? {
@@ -49,7 +57,7 @@ fn read(dirs: &Dirs, id: &str) -> Result<Option<Container>, EngineError> {
         Ok(state)
     };
     let mut now = state()?;
-    if now.status == Status::Running && !now.is_alive() {
+    if now.status == Status::Running && !attended.contains(id) && !now.is_alive() {
         // Attended, it stays as it was until its monitor says what becomes of it: perhaps it is started again.
         let hold = Hold::try_existing(dirs, id)?;
         if hold.is_some() || !live.exists() {
@@ -67,18 +75,33 @@ fn read(dirs: &Dirs, id: &str) -> Result<Option<Container>, EngineError> {
 /// # Errors
 /// A record that is damaged, by its path.
 pub fn list(dirs: &Dirs) -> Result<Vec<Container>, EngineError> {
+    list_knowing(dirs, &Attended::default())
+}
+
+/// As [`list`]; of those that are known to be attended it is not asked whether they live.
+///
+/// # Errors
+/// As [`list`].
+pub fn list_knowing(dirs: &Dirs, attended: &Attended) -> Result<Vec<Container>, EngineError> {
     let mut found = Vec::new();
-    let path = dirs.root.join("containers");
-    let entries = match std::fs::read_dir(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
-        other => other.at("opendir", &path)?,
-    };
-    for entry in entries {
-        let entry = entry.at("readdir", &path)?;
-        found.extend(read(dirs, &entry.file_name().to_string_lossy())?);
+    for id in ids(dirs)? {
+        found.extend(read_knowing(dirs, &id, attended)?);
     }
     found.sort_by_key(|container| std::cmp::Reverse(container.record.created_ns));
     Ok(found)
+}
+
+/// The names of the containers' directories. One that is being made or removed has no record.
+fn ids(dirs: &Dirs) -> Result<Vec<String>, EngineError> {
+    let path = dirs.root.join("containers");
+    let entries = match std::fs::read_dir(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.at("opendir", &path)?,
+    };
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.at("readdir", &path).map(|entry| entry.file_name().to_string_lossy().into_owned())
+    };
+    entries.map(name).collect()
 }
 
 /// Finds a container by id, name or the unique beginning of an id.
@@ -91,19 +114,24 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
     if bare.is_empty() || bare.contains(['/', '\0']) || bare == "." || bare == ".." {
         return Err(missing());
     }
-    let id = match rustix::fs::readlink(dirs.name(bare), Vec::new()) {
-        Ok(id) => id.to_string_lossy().into_owned(),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {
-            let mut ids = list(dirs)?.into_iter().map(|c| c.record.id).filter(|id| id.starts_with(bare));
-            let id = ids.next().ok_or_else(missing)?;
-            if id != bare && ids.next().is_some() {
-                return Err(EngineError::AmbiguousId(bare.to_owned()));
-            }
-            id
+    match rustix::fs::readlink(dirs.name(bare), Vec::new()) {
+        Ok(id) => read(dirs, &id.to_string_lossy())?.ok_or_else(missing),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) if collect::is_id(bare) => {
+            read(dirs, bare)?.ok_or_else(missing)
         }
-        Err(errno) => return Err(errno).at("readlink", dirs.name(bare)),
-    };
-    read(dirs, &id)?.ok_or_else(missing)
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {
+            let mut only = None;
+            // Only what may be meant is read.
+            for id in ids(dirs)?.iter().filter(|id| id.starts_with(bare)) {
+                let Some(found) = read(dirs, id)? else { continue };
+                if only.replace(found).is_some() {
+                    return Err(EngineError::AmbiguousId(bare.to_owned()));
+                }
+            }
+            only.ok_or_else(missing)
+        }
+        Err(errno) => Err(errno).at("readlink", dirs.name(bare)),
+    }
 }
 
 /// The first process of a container that runs, held by a descriptor; `None` if it has ended. Its number is its

@@ -12,6 +12,7 @@ mod attend;
 pub(crate) mod probe;
 pub(crate) mod seal;
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 
 use corten_cgroup::{Cgroup, Version};
@@ -299,7 +300,6 @@ fn namespaces(config: &Config, own_user: bool) -> i32 {
 
 /// The container's, and on top of it what was asked for. `TERM` is there for who has a terminal, as Docker has it.
 fn environment(record: &Record, config: &ExecConfig) -> Vec<String> {
-    let name_of = |entry: &str| entry.split_once('=').map_or(entry.to_owned(), |(name, _)| name.to_owned());
     let mut env = record.env.clone();
     let said = record.config.env.iter().any(|variable| variable.name == "TERM");
     let has_term = env.iter().any(|entry| entry.starts_with("TERM="));
@@ -308,11 +308,18 @@ fn environment(record: &Record, config: &ExecConfig) -> Vec<String> {
         (false, true) if !said => env.retain(|entry| entry != TERM),
         _ => {}
     }
-    for variable in &config.env {
-        env.retain(|known| name_of(known) != variable.name);
-        env.extend(variable.value.as_ref().map(|value| format!("{}={value}", variable.name)));
-    }
+    // From the end, since the last of a name wins. Ordered, as a hash would ask the kernel for a secret.
+    let mut known = BTreeSet::new();
+    let said = config.env.iter().rev().filter(|variable| known.insert(variable.name.as_str()));
+    let said: Vec<String> =
+        said.filter_map(|variable| Some(format!("{}={}", variable.name, variable.value.as_ref()?))).collect();
+    env.retain(|entry| !known.contains(name_of(entry)));
+    env.extend(said.into_iter().rev());
     env
+}
+
+fn name_of(entry: &str) -> &str {
+    entry.split_once('=').map_or(entry, |(name, _)| name)
 }
 
 /// Whether the supplementary groups cannot change in the user namespace of a process (user_namespaces(7)).
@@ -381,6 +388,10 @@ mod tests {
         let theirs = record(false, &["PATH=/bin", "A=1", "B=2"]);
         let env = said(&[("A", Some("x")), ("B", None), ("C", Some("")), ("NONE", None)]);
         assert_eq!(environment(&theirs, &with(false, env)), ["PATH=/bin", "A=x", "C="]);
+        // Of a name that is said twice the last counts, where it stands; one that is taken away again is not there.
+        let env =
+            said(&[("A", Some("x")), ("C", Some("1")), ("A", Some("y")), ("B", Some("z")), ("B", None)]);
+        assert_eq!(environment(&theirs, &with(false, env)), ["PATH=/bin", "C=1", "A=y"]);
         assert_eq!(environment(&theirs, &with(true, Vec::new())), ["PATH=/bin", "A=1", "B=2", TERM]);
         let theirs = record(true, &["PATH=/bin", TERM]);
         assert_eq!(environment(&theirs, &with(true, Vec::new())), ["PATH=/bin", TERM]);

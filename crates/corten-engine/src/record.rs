@@ -1,6 +1,7 @@
 //! What is kept about a container: the record, written once, and its state, rewritten as it changes.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -11,6 +12,8 @@ use crate::error::{At, EngineError};
 
 /// The version of both files; a newer one is refused rather than misread.
 pub const VERSION: u32 = 1;
+/// Few records are longer: one of a plain `run` has 2.2 KiB.
+const USUAL_BYTES: usize = 8 << 10;
 
 /// A container as it was created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -147,10 +150,15 @@ fn parse_stat(stat: &str) -> Option<u64> {
     fields.nth(18).filter(|_| lives)?.parse().ok()
 }
 
-/// The id of this boot.
-pub(crate) fn boot_id() -> Result<String, EngineError> {
+/// The id of this boot, which no process outlives: it is read once.
+pub(crate) fn boot_id() -> Result<&'static str, EngineError> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
-    try_read_text(PATH).at("read", PATH).map(|text| text.trim().to_owned())
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Ok(id);
+    }
+    let text = try_read_text(PATH).at("read", PATH)?;
+    Ok(ID.get_or_init(|| text.trim().to_owned()))
 }
 
 /// A small text file in as few calls as it takes: for one of up to 2 KiB that the kernel gives whole, three.
@@ -160,16 +168,25 @@ pub(crate) fn read_text(path: &str) -> Option<String> {
 
 /// As [`read_text`], with the reason.
 fn try_read_text(path: &str) -> Result<String, Errno> {
-    const FIRST: usize = 2048;
+    String::from_utf8(read_whole(path.as_ref(), 2048)?).map_err(|_| Errno::ILSEQ)
+}
+
+/// A file that is usually smaller than `expected_bytes`: then open, read and close are all that it takes.
+fn read_whole(path: &Path, expected_bytes: usize) -> Result<Vec<u8>, Errno> {
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut buffer = vec![0; FIRST];
-    let count = rustix::io::read(&file, &mut buffer)?;
+    let mut buffer = vec![0; expected_bytes];
+    let count = loop {
+        match rustix::io::read(&file, &mut buffer) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
     buffer.truncate(count);
-    if count == FIRST {
+    if count == expected_bytes {
         std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut buffer)
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     }
-    String::from_utf8(buffer).map_err(|_| Errno::ILSEQ)
+    Ok(buffer)
 }
 
 /// Nanoseconds since 1970.
@@ -179,8 +196,8 @@ pub(crate) fn now_ns() -> u128 {
 
 /// Reads a record or state.
 pub(crate) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>, EngineError> {
-    let text = match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+    let text = match read_whole(path, USUAL_BYTES) {
+        Err(Errno::NOENT) => return Ok(None),
         other => other.at("read", path)?,
     };
     serde_json::from_slice(&text)

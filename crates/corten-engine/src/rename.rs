@@ -10,6 +10,7 @@
 //! goes then.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -75,17 +76,15 @@ pub fn rename(dirs: &Dirs, name: &str, new: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Takes away names that a killed rename left.
-pub(crate) fn settle(dirs: &Dirs) {
-    let mut names: BTreeMap<String, Vec<std::path::PathBuf>> = BTreeMap::new();
-    for entry in std::fs::read_dir(dirs.root.join("names")).into_iter().flatten().flatten() {
-        if let Ok(id) = std::fs::read_link(entry.path()) {
-            names.entry(id.to_string_lossy().into_owned()).or_default().push(entry.path());
-        }
+/// Takes away names that a killed rename left; `names` are all that there are, each with its container.
+pub(crate) fn settle(dirs: &Dirs, names: &[(PathBuf, String)]) {
+    let mut of: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+    for (path, id) in names {
+        of.entry(id).or_default().push(path);
     }
-    for (id, paths) in names.into_iter().filter(|(_, paths)| paths.len() > 1) {
+    for (id, paths) in of.into_iter().filter(|(_, paths)| paths.len() > 1) {
         // Whoever is at it finishes it.
-        let Ok((_edit, record)) = Edit::begin(dirs, &id) else { continue };
+        let Ok((_edit, record)) = Edit::begin(dirs, id) else { continue };
         for path in paths.iter().filter(|path| **path != dirs.name(&record.name)) {
             // What cannot go now goes the next time.
             let _left = crate::collect::remove_file(path);
@@ -102,11 +101,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dirs = Dirs { root: dir.path().join("root"), run: dir.path().join("run"), rootless: None };
         std::fs::create_dir_all(dirs.root.join("names")).unwrap();
+        let id = "0".repeat(64);
         for name in ["a", "b"] {
-            std::os::unix::fs::symlink("0".repeat(64), dirs.name(name)).unwrap();
+            std::os::unix::fs::symlink(&id, dirs.name(name)).unwrap();
         }
         // No record: nothing is known, nothing is done.
-        settle(&dirs);
+        settle(&dirs, &["a", "b"].map(|name| (dirs.name(name), id.clone())));
         assert!(dirs.name("a").is_symlink() && dirs.name("b").is_symlink());
     }
 }

@@ -1,6 +1,7 @@
 //! `corten logs`: what a container wrote.
 
 use std::ops::RangeInclusive;
+use std::os::fd::BorrowedFd;
 
 use corten_engine::config::since::parse_time_ns;
 use corten_engine::log::read::Show;
@@ -46,6 +47,7 @@ impl Subcommand for Args {
             details: self.details,
             merged: same_place(),
         };
+        widen(rustix::stdio::stdout());
         let (engine, stdout, stderr) = cx.engine_and_streams()?;
         engine.logs(&args[0], &show, &mut |is_error, bytes| {
             let out: &mut dyn std::io::Write = if is_error { &mut *stderr } else { &mut *stdout };
@@ -75,6 +77,15 @@ fn tail(text: Option<&str>) -> Result<Option<u64>, Report> {
                 Err(Report::user(format!("invalid value for \"tail\": {text:?} is neither a number nor all")))
             }
         },
+    }
+}
+
+/// Makes a pipe larger, so that whoever reads it and we wait for each other less often. What is no pipe, or may not
+/// be larger, stays as it is.
+fn widen(pipe: BorrowedFd<'_>) {
+    const BYTES: usize = 512 << 10;
+    if rustix::pipe::fcntl_getpipe_size(pipe).is_ok_and(|bytes| bytes < BYTES) {
+        let _as_it_is = rustix::pipe::fcntl_setpipe_size(pipe, BYTES);
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Writer<'a> {
     devices: bool,
     decoder: Decoder,
     /// The directory of the entry before.
-    last: Option<(Path, OwnedFd)>,
+    last: Option<Parent>,
     open: Option<Open>,
     /// Modes and times of directories, when all is in them.
     directories: BTreeMap<Path, Box<Entry>>,
@@ -62,6 +62,19 @@ struct Open {
     entry: Box<Entry>,
     position: u64,
     shown: PathBuf,
+    /// It was made as it is to be: neither its owner nor its mode needs a call.
+    as_made: bool,
+}
+
+struct Parent {
+    path: Path,
+    dir: OwnedFd,
+    /// Whose files are that are made here, if one was looked at: a set-group-id bit or a mount option may say so.
+    owner: Option<(Uid, Gid)>,
+    /// Bits of a mode that a file made here keeps: umask and default access control list take none of them.
+    bits: u32,
+    /// They took others.
+    takes_bits: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -147,7 +160,7 @@ impl<'a> Writer<'a> {
     /// The directory that something goes into, made where it is missing.
     fn parent(&mut self, place: &[Vec<u8>]) -> Result<&OwnedFd, EngineError> {
         let parent = &place[..place.len() - 1];
-        if self.last.as_ref().is_none_or(|(known, _)| known != parent) {
+        if self.last.as_ref().is_none_or(|last| last.path != parent) {
             let dir = match self.resolve(parent) {
                 Err(Errno::NOENT) => {
                     for depth in 1..=parent.len() {
@@ -162,10 +175,11 @@ impl<'a> Writer<'a> {
                 }
                 other => other,
             };
-            self.last = Some((parent.to_vec(), dir.at("openat2", shown(parent))?));
+            let dir = dir.at("openat2", shown(parent))?;
+            self.last = Some(Parent { path: parent.to_vec(), dir, owner: None, bits: 0, takes_bits: false });
         }
         match &self.last {
-            Some((_, dir)) => Ok(dir),
+            Some(last) => Ok(&last.dir),
             None => unreachable!("set above"),
         }
     }
@@ -205,8 +219,8 @@ impl<'a> Writer<'a> {
                 return Ok(());
             }
             EntryKind::File => {
-                let fd = create_file(dir, name, &path)?;
-                self.open = Some(Open { fd, entry, position: 0, shown: path });
+                let (fd, as_made) = self.file(name, &entry, &path)?;
+                self.open = Some(Open { fd, entry, position: 0, shown: path, as_made });
                 return Ok(());
             }
             EntryKind::HardLink { .. } => {
@@ -256,6 +270,40 @@ impl<'a> Writer<'a> {
         utimensat(dir, name, &times(&entry), AtFlags::SYMLINK_NOFOLLOW).at("utimensat", &path)
     }
 
+    /// A new file in the directory that was found last, and whether it is made with its owner and mode. Where it
+    /// is not known to be made with its owner, nobody else may open it until that is set.
+    fn file(
+        &mut self,
+        name: &[u8],
+        entry: &Entry,
+        path: &std::path::Path,
+    ) -> Result<(OwnedFd, bool), EngineError> {
+        let owner = self.ids(entry)?;
+        let Some(last) = &mut self.last else { unreachable!("the parent was found") };
+        let stat = |fd: &OwnedFd| fstat(fd).at("fstat", path);
+        let special = entry.mode & 0o7000 != 0 || !entry.xattrs.is_empty();
+        if special || last.takes_bits || (owner.is_some() && last.owner.is_some() && owner != last.owner) {
+            return create_file(&last.dir, name, PRIVATE, path).map(|(fd, _)| (fd, false));
+        }
+        if owner.is_some() && last.owner.is_none() {
+            let (fd, fresh) = create_file(&last.dir, name, PRIVATE, path)?;
+            if fresh {
+                let stat = stat(&fd)?;
+                last.owner = Some((Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)));
+            }
+            return Ok((fd, false));
+        }
+        let (fd, fresh) = create_file(&last.dir, name, Mode::from_raw_mode(entry.mode), path)?;
+        if fresh && entry.mode & !last.bits != 0 {
+            last.takes_bits = stat(&fd)?.st_mode & 0o7777 != entry.mode;
+            if last.takes_bits {
+                return Ok((fd, false));
+            }
+            last.bits |= entry.mode;
+        }
+        Ok((fd, fresh))
+    }
+
     fn data(&mut self, offset: u64, mut bytes: &[u8]) -> Result<(), EngineError> {
         let Some(open) = &mut self.open else { return Ok(()) };
         while !bytes.is_empty() {
@@ -276,6 +324,9 @@ impl<'a> Writer<'a> {
         let Some(open) = self.open.take() else { return Ok(()) };
         if open.position < open.entry.size {
             ftruncate(&open.fd, open.entry.size).at("ftruncate", &open.shown)?;
+        }
+        if open.as_made {
+            return futimens(&open.fd, &times(&open.entry)).at("futimens", &open.shown);
         }
         self.dress(&open.fd, &open.entry, &open.shown)
     }
@@ -371,10 +422,18 @@ fn replace(
     make().at(call, path)
 }
 
-/// A new file, or for one that is mounted there (/etc/hosts) the old one emptied.
-fn create_file(dir: &OwnedFd, name: &[u8], path: &std::path::Path) -> Result<OwnedFd, EngineError> {
+/// Of a file whose owner is not set yet.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// A new file, or for one that is mounted there (/etc/hosts) the old one emptied; whether it is new.
+fn create_file(
+    dir: &OwnedFd,
+    name: &[u8],
+    mode: Mode,
+    path: &std::path::Path,
+) -> Result<(OwnedFd, bool), EngineError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let create = || openat(dir, name, flags, Mode::RUSR | Mode::WUSR);
+    let create = || openat(dir, name, flags, mode).map(|fd| (fd, true));
     match create() {
         Err(Errno::EXIST) => {}
         other => return other.at("openat", path),
@@ -393,7 +452,7 @@ fn create_file(dir: &OwnedFd, name: &[u8], path: &std::path::Path) -> Result<Own
                 return Err(Errno::BUSY).at("unlinkat", path);
             }
             ftruncate(&there, 0).at("ftruncate", path)?;
-            Ok(there)
+            Ok((there, false))
         }
         Err(errno) => Err(errno).at("unlinkat", path),
     }

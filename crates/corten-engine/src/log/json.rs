@@ -75,9 +75,8 @@ fn character(text: &[u8]) -> Option<char> {
 /// One line without its newline; `scratch` keeps what the JSON parser made of another form. `None` for what
 /// is no entry.
 pub(super) fn decode<'a>(line: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<Entry<'a>> {
-    // Twice, since a borrow that is returned lasts.
-    if common(line).is_some() {
-        return common(line);
+    if let Some(entry) = common(line) {
+        return Some(entry);
     }
     #[derive(serde::Deserialize)]
     struct Other {
@@ -100,38 +99,93 @@ pub(super) fn decode<'a>(line: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<Ent
     common(scratch)
 }
 
+/// The first line of `bytes` and its length with the newline, if it has the usual form and no attributes: the
+/// text is gone through once, by a search that finds its escapes and its end alike.
+pub(super) fn first(bytes: &[u8]) -> Option<(Entry<'_>, usize)> {
+    let (stderr, text, rest) = beginning(bytes)?;
+    let time = rest.strip_prefix(b",\"time\":\"")?;
+    let (time, rest) = time.split_at(memchr::memchr(b'\n', time)?.checked_sub(2)?);
+    rest.starts_with(b"\"}\n").then_some(())?;
+    Some((Entry { stderr, text, time: Stamp::Text(time), attrs: &[] }, bytes.len() - rest.len() + 3))
+}
+
 fn common(line: &[u8]) -> Option<Entry<'_>> {
-    let rest = line.strip_prefix(b"{\"log\":\"")?;
-    let end = string_end(rest)?;
-    let (text, rest) = (&rest[..end], &rest[end..]);
-    let rest = rest.strip_prefix(b"\",\"stream\":\"std")?;
-    let (stderr, rest) = match rest.strip_prefix(b"out\"") {
-        Some(rest) => (false, rest),
-        None => (true, rest.strip_prefix(b"err\"")?),
-    };
+    let (stderr, text, rest) = beginning(line)?;
     let (attrs, rest) = match rest.strip_prefix(b",\"attrs\":") {
         Some(rest) => rest.split_at(memchr::memmem::rfind(rest, b",\"time\":\"")?),
         None => (&[][..], rest),
     };
     let time = rest.strip_prefix(b",\"time\":\"")?.strip_suffix(b"\"}")?;
-    Some(Entry { stderr, text: Text::Escaped(text), time: Stamp::Text(time), attrs })
+    Some(Entry { stderr, text, time: Stamp::Text(time), attrs })
 }
 
-/// Where the closing quote is.
-fn string_end(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
+/// Whether it is standard error, the text, and what follows both.
+fn beginning(line: &[u8]) -> Option<(bool, Text<'_>, &[u8])> {
+    let inner = line.strip_prefix(b"{\"log\":\"")?;
+    let (plain, end) = string(inner)?;
+    let rest = inner[end..].strip_prefix(b"\",\"stream\":\"std")?;
+    let (stderr, rest) = match rest.strip_prefix(b"out\"") {
+        Some(rest) => (false, rest),
+        None => (true, rest.strip_prefix(b"err\"")?),
+    };
+    Some((stderr, Text::Escaped { text: &inner[..end], plain }, rest))
+}
+
+/// How much of a string comes before its first escape, and where its closing quote is. There is none after a
+/// newline, which a JSON string cannot have: that line was torn.
+fn string(text: &[u8]) -> Option<(usize, usize)> {
+    let mut plain = None;
+    let mut at = memchr::memchr3(b'"', b'\\', b'\n', text)?;
     loop {
-        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
-        if text[at] == b'"' {
-            return Some(at);
+        match text[at] {
+            b'"' => return Some((plain.unwrap_or(at), at)),
+            b'\\' if text.get(at + 1) != Some(&b'\n') => plain = plain.or(Some(at)),
+            _ => return None,
         }
-        at += 2;
+        at = match near(text, at + 2, *b"\"\\\n") {
+            Near::At(at) => at,
+            Near::NotBefore(at) => at + memchr::memchr3(b'"', b'\\', b'\n', text.get(at..)?)?,
+        };
     }
 }
 
-/// Adds what a JSON string stands for.
-pub(super) fn unescape(out: &mut Vec<u8>, mut text: &[u8]) {
-    while let Some(at) = memchr::memchr(b'\\', text) {
+enum Near {
+    At(usize),
+    NotBefore(usize),
+}
+
+/// Looks for one of some bytes in the next few: where an escape is, another or the end is often near, and a search
+/// that is made for long texts takes longer to begin than this to end.
+fn near<const N: usize>(text: &[u8], from: usize, wanted: [u8; N]) -> Near {
+    const ONES: u64 = u64::MAX / 255;
+    let mut at = from;
+    while let Some(word) = text.get(at..at + 8).and_then(|word| <[u8; 8]>::try_from(word).ok())
+        && at < from + 16
+    {
+        // The lowest byte that is one of them has its high bit set, and none below it has.
+        let word = u64::from_le_bytes(word);
+        let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+        let found = wanted.iter().fold(0, |found, byte| found | zeros(word ^ (ONES * u64::from(*byte))));
+        if found != 0 {
+            return Near::At(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    Near::NotBefore(at)
+}
+
+/// Adds what a JSON string stands for; what comes before its first escape is known.
+pub(super) fn unescape(out: &mut Vec<u8>, text: &[u8], plain: usize) {
+    let (plain, mut text) = text.split_at(plain);
+    out.extend_from_slice(plain);
+    loop {
+        let at = match near(text, 0, [b'\\']) {
+            Near::At(at) => at,
+            Near::NotBefore(at) => match memchr::memchr(b'\\', &text[at..]) {
+                Some(further) => at + further,
+                None => break,
+            },
+        };
         out.extend_from_slice(&text[..at]);
         let (byte, used) = match text.get(at + 1) {
             Some(b'n') => (b'\n', 2),
@@ -208,6 +262,60 @@ mod tests {
     }
 
     #[test]
+    fn what_is_near_is_found() {
+        for length in 0..40 {
+            for place in 0..length {
+                for other in [b'\x01', b'#', b'!', 0xff, 0xdc, 0x5d] {
+                    let mut text = vec![other; length];
+                    text[place] = b'\\';
+                    let found = match near(&text, 0, *b"\"\\\n") {
+                        Near::At(at) => at,
+                        Near::NotBefore(at) => {
+                            at + text[at..].iter().position(|byte| *byte == b'\\').unwrap()
+                        }
+                    };
+                    assert_eq!(found, place);
+                }
+            }
+        }
+        assert!(matches!(near(b"1234567\\", 3, [b'\\']), Near::NotBefore(3)), "less than a word is left");
+    }
+
+    /// The short way through a line says what the long one says, or nothing.
+    #[test]
+    fn a_line_is_the_same_by_its_newline_and_without() {
+        let mut lines = vec![Vec::new(), b"torn{\"log\":\"".to_vec(), b"{\"log\":\"a\\".to_vec()];
+        for text in ["", "a", "a\n", "\"\\tab\\\\\n", "é\u{2028}<\n", "\n\n", "x\0y", "\\"] {
+            for time in ["2026-11-24T12:00:00.123456789Z", "2026-11-24T12:00:00Z", "T", ""] {
+                for attrs in ["", r#"{"a":"b"}"#] {
+                    let mut line = Vec::new();
+                    encode(&mut line, text.len() == 1, text.as_bytes(), attrs, time);
+                    line.pop();
+                    lines.push(line);
+                }
+            }
+        }
+        // Each cut short at each place, with the next one behind it.
+        let cut = lines.iter().flat_map(|line| (0..=line.len()).map(|length| line[..length].to_vec()));
+        let shown = |entry: Entry<'_>| {
+            let Stamp::Text(time) = entry.time else { panic!("a time in text") };
+            (entry.stderr, plain(&entry), time.to_vec(), entry.attrs.to_vec())
+        };
+        let mut short = 0;
+        for line in cut.collect::<Vec<_>>() {
+            let both = [&line[..], b"\n", &lines[5], b"\n"].concat();
+            if let Some((entry, used)) = first(&both) {
+                assert_eq!(used, line.len() + 1, "{}", String::from_utf8_lossy(&both));
+                assert_eq!(Some(shown(entry)), common(&line).map(shown));
+                short += 1;
+            }
+            // Not whole yet: nothing is said.
+            assert!(first(&line).is_none());
+        }
+        assert_eq!(short, 8 * 4);
+    }
+
+    #[test]
     fn other_forms_are_read_too() {
         let mut scratch = Vec::new();
         let line = br#" {"time":"T", "stream":"stderr","log":"\ud83d\ude00\u00e9\/\n","attrs":{"k":"v"}}"#;
@@ -217,7 +325,7 @@ mod tests {
             assert!(decode(bad, &mut Vec::new()).is_none(), "{bad:?}");
         }
         let mut out = Vec::new();
-        unescape(&mut out, br"\ud83d\ud83d\ude00\u00");
+        unescape(&mut out, br"\ud83d\ud83d\ude00\u00", 0);
         assert_eq!(String::from_utf8(out).unwrap(), "\u{fffd}\u{1f600}\u{fffd}00");
     }
 }

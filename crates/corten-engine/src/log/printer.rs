@@ -13,8 +13,8 @@ pub(super) struct Entry<'a> {
 
 /// What the container wrote.
 pub(super) enum Text<'a> {
-    /// The inside of a JSON string.
-    Escaped(&'a [u8]),
+    /// The inside of a JSON string, and how much of it comes before its first escape.
+    Escaped { text: &'a [u8], plain: usize },
     /// A line without its newline.
     Line(&'a [u8]),
     /// The beginning or middle of a line.
@@ -24,7 +24,7 @@ pub(super) enum Text<'a> {
 impl Text<'_> {
     pub(super) fn add_to(&self, out: &mut Vec<u8>) {
         match self {
-            Text::Escaped(text) => super::json::unescape(out, text),
+            Text::Escaped { text, plain } => super::json::unescape(out, text, *plain),
             Text::Line(text) => {
                 out.extend_from_slice(text);
                 out.push(b'\n');
@@ -61,6 +61,12 @@ impl Stamp<'_> {
                 made.as_bytes()
             }
         };
+        // As a writer of nine digits has it.
+        if let (30, [.., b'Z'], Some(b'.')) = (text.len(), text, text.get(19))
+            && text[20..29].iter().all(u8::is_ascii_digit)
+        {
+            return out.extend_from_slice(text);
+        }
         // 2024-01-01T00:00:00[.digits]zone
         let (whole, rest) = text.split_at(text.len().min(19));
         let fraction = rest.strip_prefix(b".").unwrap_or_default();

@@ -243,18 +243,27 @@ fn lines(
     scratch: &mut Vec<u8>,
     visit: Visit<'_>,
 ) -> std::io::Result<bool> {
-    for end in memchr::memchr_iter(b'\n', bytes) {
-        let line = &bytes[*at..end];
-        *at = end + 1;
+    loop {
+        let rest = &bytes[*at..];
+        if *skip == 0
+            && let Some((entry, used)) = json::first(rest)
+        {
+            *at += used;
+            if !visit(&entry)? {
+                return Ok(false);
+            }
+            continue;
+        }
+        let Some(end) = memchr::memchr(b'\n', rest) else { return Ok(true) };
+        *at += end + 1;
         if *skip > 0 {
             *skip -= 1;
-        } else if let Some(entry) = json::decode(line, scratch)
+        } else if let Some(entry) = json::decode(&rest[..end], scratch)
             && !visit(&entry)?
         {
             return Ok(false);
         }
     }
-    Ok(true)
 }
 
 fn records(bytes: &[u8], at: &mut usize, skip: &mut u64, visit: Visit<'_>) -> std::io::Result<bool> {

@@ -225,7 +225,7 @@ impl Monitor {
                 pid,
                 // 0: it has ended already.
                 pid_start: record::start_of(pid)?.unwrap_or(0),
-                boot_id: record::boot_id()?,
+                boot_id: record::boot_id()?.to_owned(),
                 started_ns: record::now_ns(),
                 first_id: lease.as_ref().map_or(0, |lease| lease.first_id),
                 unmapped_binds: started.outcome.unmapped_binds.clone(),
