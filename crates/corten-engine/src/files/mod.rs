@@ -16,6 +16,7 @@ mod commit;
 mod copy;
 mod diff;
 mod export;
+mod make;
 mod paths;
 mod read;
 mod size;

@@ -11,11 +11,12 @@ use corten_store::tar::{Decoder, Entry, EntryKind, Event, TarError};
 use corten_sys::open::openat2;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat,
-    chownat, fchmod, fchown, fstat, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat, statat,
-    symlinkat, unlinkat, utimensat,
+    chownat, fchmod, fchown, fstat, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat,
+    symlinkat, utimensat,
 };
 use rustix::io::Errno;
 
+use super::make::{Parent, cannot_overwrite, is_directory, replace};
 use super::paths::{Destination, Tree};
 use crate::error::{At, EngineError};
 
@@ -64,17 +65,6 @@ struct Open {
     shown: PathBuf,
     /// It was made as it is to be: neither its owner nor its mode needs a call.
     as_made: bool,
-}
-
-struct Parent {
-    path: Path,
-    dir: OwnedFd,
-    /// Whose files are that are made here, if one was looked at: a set-group-id bit or a mount option may say so.
-    owner: Option<(Uid, Gid)>,
-    /// Bits of a mode that a file made here keeps: umask and default access control list take none of them.
-    bits: u32,
-    /// They took others.
-    takes_bits: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -176,7 +166,7 @@ impl<'a> Writer<'a> {
                 other => other,
             };
             let dir = dir.at("openat2", shown(parent))?;
-            self.last = Some(Parent { path: parent.to_vec(), dir, owner: None, bits: 0, takes_bits: false });
+            self.last = Some(Parent::new(parent.to_vec(), dir));
         }
         match &self.last {
             Some(last) => Ok(&last.dir),
@@ -219,7 +209,9 @@ impl<'a> Writer<'a> {
                 return Ok(());
             }
             EntryKind::File => {
-                let (fd, as_made) = self.file(name, &entry, &path)?;
+                let owner = self.ids(&entry)?;
+                let Some(parent) = &mut self.last else { unreachable!("found above") };
+                let (fd, as_made) = parent.file(name, &entry, owner, &path)?;
                 self.open = Some(Open { fd, entry, position: 0, shown: path, as_made });
                 return Ok(());
             }
@@ -268,40 +260,6 @@ impl<'a> Writer<'a> {
         }
         let dir = self.parent(&place)?;
         utimensat(dir, name, &times(&entry), AtFlags::SYMLINK_NOFOLLOW).at("utimensat", &path)
-    }
-
-    /// A new file in the directory that was found last, and whether it is made with its owner and mode. Where it
-    /// is not known to be made with its owner, nobody else may open it until that is set.
-    fn file(
-        &mut self,
-        name: &[u8],
-        entry: &Entry,
-        path: &std::path::Path,
-    ) -> Result<(OwnedFd, bool), EngineError> {
-        let owner = self.ids(entry)?;
-        let Some(last) = &mut self.last else { unreachable!("the parent was found") };
-        let stat = |fd: &OwnedFd| fstat(fd).at("fstat", path);
-        let special = entry.mode & 0o7000 != 0 || !entry.xattrs.is_empty();
-        if special || last.takes_bits || (owner.is_some() && last.owner.is_some() && owner != last.owner) {
-            return create_file(&last.dir, name, PRIVATE, path).map(|(fd, _)| (fd, false));
-        }
-        if owner.is_some() && last.owner.is_none() {
-            let (fd, fresh) = create_file(&last.dir, name, PRIVATE, path)?;
-            if fresh {
-                let stat = stat(&fd)?;
-                last.owner = Some((Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)));
-            }
-            return Ok((fd, false));
-        }
-        let (fd, fresh) = create_file(&last.dir, name, Mode::from_raw_mode(entry.mode), path)?;
-        if fresh && entry.mode & !last.bits != 0 {
-            last.takes_bits = stat(&fd)?.st_mode & 0o7777 != entry.mode;
-            if last.takes_bits {
-                return Ok((fd, false));
-            }
-            last.bits |= entry.mode;
-        }
-        Ok((fd, fresh))
     }
 
     fn data(&mut self, offset: u64, mut bytes: &[u8]) -> Result<(), EngineError> {
@@ -386,76 +344,6 @@ fn damaged(error: &TarError) -> EngineError {
 
 fn shown(place: &[Vec<u8>]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(&place.join(&b'/')))
-}
-
-fn is_directory(dir: &OwnedFd, name: &[u8]) -> bool {
-    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
-    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
-}
-
-/// Docker's words.
-fn cannot_overwrite(path: &std::path::Path, directory: bool) -> EngineError {
-    let name = path.display();
-    let message = match directory {
-        true => format!("cannot overwrite directory {name:?} with non-directory"),
-        false => format!("cannot overwrite non-directory {name:?} with directory"),
-    };
-    EngineError::Failed { message, code: 1 }
-}
-
-/// Makes something that is no directory; what is there goes first, unless it is one.
-fn replace(
-    dir: &OwnedFd,
-    name: &[u8],
-    path: &std::path::Path,
-    call: &'static str,
-    make: impl Fn() -> Result<(), Errno>,
-) -> Result<(), EngineError> {
-    match make() {
-        Err(Errno::EXIST) => {}
-        other => return other.at(call, path),
-    }
-    if is_directory(dir, name) {
-        return Err(cannot_overwrite(path, true));
-    }
-    unlinkat(dir, name, AtFlags::empty()).at("unlinkat", path)?;
-    make().at(call, path)
-}
-
-/// Of a file whose owner is not set yet.
-const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
-
-/// A new file, or for one that is mounted there (/etc/hosts) the old one emptied; whether it is new.
-fn create_file(
-    dir: &OwnedFd,
-    name: &[u8],
-    mode: Mode,
-    path: &std::path::Path,
-) -> Result<(OwnedFd, bool), EngineError> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let create = || openat(dir, name, flags, mode).map(|fd| (fd, true));
-    match create() {
-        Err(Errno::EXIST) => {}
-        other => return other.at("openat", path),
-    }
-    if is_directory(dir, name) {
-        return Err(cannot_overwrite(path, true));
-    }
-    match unlinkat(dir, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => create().at("openat", path),
-        Err(Errno::BUSY) => {
-            let flags =
-                OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-            let there = openat(dir, name, flags, Mode::empty()).at("openat", path)?;
-            let mode = fstat(&there).at("fstat", path)?.st_mode;
-            if FileType::from_raw_mode(mode) != FileType::RegularFile {
-                return Err(Errno::BUSY).at("unlinkat", path);
-            }
-            ftruncate(&there, 0).at("ftruncate", path)?;
-            Ok((there, false))
-        }
-        Err(errno) => Err(errno).at("unlinkat", path),
-    }
 }
 
 fn times(entry: &Entry) -> Timestamps {
