@@ -384,3 +384,35 @@ fn a_copy_waits_for_who_is_at_work() {
     ok(&host.corten(&["rm", "-f", "c1"]));
     host.assert_clean(&[id]);
 }
+
+/// A file is made with its mode and owner at once where the directory lets it: where it does not, they are set.
+#[test]
+fn a_umask_and_a_set_group_id_directory_change_nothing() {
+    let host = need_host!();
+    running(&host, "web", &[], "busybox mkdir /to && busybox chown 0:7 /to && busybox chmod 2777 /to");
+    let from = host.path("from");
+    std::fs::create_dir(&from).unwrap();
+    let modes = [0o600, 0o640, 0o666, 0o644, 0o777, 0o4755, 0o400, 0o000, 0o666];
+    for (number, mode) in modes.iter().enumerate() {
+        let file = from.join(number.to_string());
+        std::fs::write(&file, "x").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(*mode)).unwrap();
+    }
+    ok(&host.corten(&["cp", &format!("{}/.", from.display()), "web:/to"]));
+    let seen = inside(&host, "web", "/to/2");
+    assert_eq!(seen, "x");
+    let out = host.path("out");
+    let args = ["cp", "web:/to", out.to_str().unwrap()];
+    let command = host.command(&args);
+    let mut masked = std::process::Command::new("sh");
+    masked.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    ok(&masked.output().unwrap());
+    for (number, mode) in modes.iter().enumerate() {
+        let stat = std::fs::metadata(out.join(number.to_string())).unwrap();
+        // Set-id bits do not come along to the host, nor into a container without -a.
+        assert_eq!(stat.permissions().mode() & 0o7777, mode & 0o1777, "{mode:o}");
+    }
+    let owners =
+        ok(&host.corten(&["exec", "web", "sh", "-c", "busybox stat -c %u:%g /to/* | busybox sort -u"]));
+    assert_eq!(owners.trim(), "0:0");
+}
