@@ -112,6 +112,7 @@ pub(crate) fn image(image: &Image) -> Value {
         "RepoTags": image.names.iter().map(|name| name.familiar()).collect::<Vec<_>>(),
         "Created": image.config.created,
         "Author": image.config.author,
+        "Comment": image.config.history.last().and_then(|step| step.comment.as_deref()).unwrap_or_default(),
         "Architecture": image.config.architecture,
         "Os": image.config.os,
         "Size": image.size_bytes.unwrap_or(0),

@@ -59,7 +59,7 @@ pub(crate) fn of_machine(layout: &Layout) -> Map<String, Value> {
             "Volume": ["local"],
             "Network": ["host", "none"],
             "Authorization": Value::Null,
-            "Log": ["json-file", "none"],
+            "Log": ["journald", "json-file", "local", "none"],
         },
         "Runtimes": {"corten": {"path": "corten"}},
         "DefaultRuntime": "corten",

@@ -55,5 +55,5 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Report> {
 
 /// A signal by name or number.
 pub(crate) fn signal(text: &str) -> Result<i32, String> {
-    corten_sys::signal::parse(text).ok_or_else(|| format!("invalid signal: {text}"))
+    corten_sys::signal::parse(text).ok_or_else(|| format!("Invalid signal: {text}"))
 }

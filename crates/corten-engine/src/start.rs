@@ -156,6 +156,9 @@ pub fn attach(dirs: &Dirs, name: &str, options: &AttachOptions) -> Result<Outcom
             return refuse("You cannot attach to a stopped container, start it first");
         }
     }
+    if record.config.tty && options.input && !rustix::termios::isatty(rustix::stdio::stdin()) {
+        return refuse("the input device is not a TTY");
+    }
     let socket = connect(dirs, &record.id)?;
     session::try_tell(socket.as_fd(), ATTACH, &[]).at("send", "monitor")?;
     let mut buffer = vec![0; session::CHUNK];

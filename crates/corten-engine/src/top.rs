@@ -158,7 +158,14 @@ fn terminal(device: u32) -> String {
 
 /// What ps shows of all processes, and of it the container's.
 fn ps(pids: &BTreeSet<i32>, options: &[String]) -> Result<Top, EngineError> {
-    let output = Command::new("ps").args(options).output().at("exec", "ps")?;
+    let run = |more: &[&str]| Command::new("ps").args(options).args(more).output().at("exec", "ps");
+    // Without it ps shows those of the user's terminal alone, unless the options ask for more. Some options, and some
+    // a ps, do not go with it.
+    let list: Vec<String> = pids.iter().map(i32::to_string).collect();
+    let mut output = run(&["-q", &list.join(",")])?;
+    if !output.status.success() {
+        output = run(&[])?;
+    }
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(EngineError::Ps(message));

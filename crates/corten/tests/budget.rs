@@ -91,11 +91,15 @@ fn cp_keeps_its_budget_for_each_file() {
             assert_eq!(std::fs::read_dir(&to).unwrap().count(), if name == "few" { 10 } else { 110 });
         }
         for (way, at) in [("into", 0), ("out of", 1)] {
-            let each = (counts[1][at] - counts[0][at]).div_ceil(100);
+            // In how many pieces the pipe between the two is read is the scheduler's: a few calls for all of them.
+            let each = (counts[1][at] - counts[0][at]) / 100;
             // Who reads: found, looked at, opened, its attributes, read, closed twice. Who writes: made, written,
             // its time, closed; for one in a directory its owner and mode.
             let budget = 11 + 3 * DEBUG;
-            assert!(each <= budget, "{each} system calls a file {way} the container that is {container}");
+            assert!(
+                each <= budget,
+                "{each} system calls a file {way} the container that is {container}: {counts:?}"
+            );
         }
     }
 }

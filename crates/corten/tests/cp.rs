@@ -416,3 +416,19 @@ fn a_umask_and_a_set_group_id_directory_change_nothing() {
         ok(&host.corten(&["exec", "web", "sh", "-c", "busybox stat -c %u:%g /to/* | busybox sort -u"]));
     assert_eq!(owners.trim(), "0:0");
 }
+
+#[test]
+fn all_of_one_that_runs_is_without_what_the_kernel_shows() {
+    let host = need_host!();
+    running(&host, "web", &["--tmpfs", "/data"], "echo kept > /etc/kept; echo here > /data/file");
+    let out = host.path("all");
+    ok(&host.corten(&["cp", "web:/", out.to_str().unwrap()]));
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    assert_eq!((read("etc/kept"), read("data/file")), ("kept\n".to_owned(), "here\n".to_owned()));
+    for empty in ["proc", "sys", "dev/pts", "dev/mqueue"] {
+        assert_eq!(std::fs::read_dir(out.join(empty)).unwrap().count(), 0, "{empty}");
+    }
+    // What is named is looked into.
+    let name = host.path("hostname");
+    ok(&host.corten(&["cp", "web:/proc/sys/kernel/hostname", name.to_str().unwrap()]));
+}

@@ -97,6 +97,10 @@ fn a_container_is_created_started_stopped_and_started_again() {
     assert_eq!(host.ok(&["stop", "box"]), "box", "one that has ended is left alone");
     assert_eq!(host.ok(&["wait", "box"]), "7");
     host.ok(&["rm", "box"]);
+    host.ok(&["run", "-dt", "--name", "box", "busybox", "sleep", "1000"]);
+    let (code, err) = host.fails(&["attach", "box"]);
+    assert!(code == Some(1) && err.contains("the input device is not a TTY"), "{err}");
+    host.ok(&["rm", "-f", "box"]);
     host.assert_clean(&[]);
 }
 

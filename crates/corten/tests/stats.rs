@@ -110,6 +110,9 @@ fn top_shows_the_containers_processes_and_no_others() {
             of(&ps).iter().map(|row| &row.0).collect::<Vec<_>>(),
             of(&own).iter().map(|row| &row.0).collect::<Vec<_>>()
         );
+        // Without options that ask for more, ps(1) shows those of its own terminal.
+        let chosen = text(&host.corten(&["top", "web", "-o", "pid,cmd"]).stdout);
+        assert_eq!(chosen.lines().count(), own.lines().count(), "{chosen}");
         let pids = host.corten(&["top", "web", "-o", "cmd"]);
         assert!(
             text(&pids.stderr).contains("Couldn't find PID field in ps output"),

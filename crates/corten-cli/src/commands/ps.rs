@@ -1,13 +1,13 @@
 //! `corten ps`: the containers.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::command::Subcommand;
 use crate::context::Context;
 use crate::engine_api::{ContainerState, ContainerSummary};
 use crate::filter::{Filters, name_fits};
 use crate::flags::{self, flags};
-use crate::format::{HIDDEN, human, table};
+use crate::format::{add_label_method, human, table};
 use crate::report::Report;
 use crate::values;
 
@@ -253,10 +253,6 @@ fn row(one: &ContainerSummary, truncate: bool, now_s: i64) -> Value {
         "State": state_name(one.state),
         "Status": status(one, now_s),
     });
-    if let Value::Object(map) = &mut row {
-        let labels: Map<String, Value> =
-            one.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
-        map.insert(format!("{HIDDEN}Label"), labels.into());
-    }
+    add_label_method(&mut row, &one.labels);
     row
 }

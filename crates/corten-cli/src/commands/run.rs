@@ -86,7 +86,7 @@ impl Subcommand for Args {
                 if oom_killed {
                     writeln!(
                         cx.stderr,
-                        "corten: the kernel killed in the container: its memory limit was reached"
+                        "corten: the kernel killed a process of the container: its memory limit was reached"
                     )?;
                 }
                 Ok(code)

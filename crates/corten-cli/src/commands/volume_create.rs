@@ -7,7 +7,7 @@ use corten_engine::config::label;
 use crate::command::Subcommand;
 use crate::context::Context;
 use crate::flags::{self, Meta, Refused, flags};
-use crate::report::{ENGINE_FAILED, Report};
+use crate::report::Report;
 
 flags! {
     pub(crate) struct Args {
@@ -46,7 +46,7 @@ impl Subcommand for Args {
     ];
 
     fn execute(self, args: Vec<String>, cx: &mut Context<'_>) -> Result<u8, Report> {
-        let refuse = |text: String| Report::user(text).status(ENGINE_FAILED);
+        let refuse = |text: String| Report::user(text).status(1);
         if let Some(driver) = self.driver.filter(|driver| !matches!(driver.as_str(), "" | "local")) {
             return Err(refuse(format!(
                 "--driver {driver} is refused: there are no volume plugins; local is the only driver"

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::engine_api::VolumeSummary;
 use crate::filter::{Filters, name_fits};
 use crate::flags::{self, flags};
-use crate::format::table;
+use crate::format::{add_label_method, table};
 use crate::report::{ENGINE_FAILED, Report};
 
 flags! {
@@ -83,7 +83,7 @@ impl Subcommand for Args {
 
 fn row(one: &VolumeSummary) -> Value {
     let labels: Vec<String> = one.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    json!({
+    let mut row = json!({
         "Availability": "N/A",
         "Driver": "local",
         "Group": "N/A",
@@ -94,5 +94,7 @@ fn row(one: &VolumeSummary) -> Value {
         "Scope": "local",
         "Size": "N/A",
         "Status": "N/A",
-    })
+    });
+    add_label_method(&mut row, &one.labels);
+    row
 }

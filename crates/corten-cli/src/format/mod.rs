@@ -14,7 +14,18 @@ mod parse;
 mod printf;
 pub mod table;
 
-pub(crate) use funcs::HIDDEN;
+use funcs::HIDDEN;
+
+/// `.Label "name"` of a row.
+pub(crate) fn add_label_method<'a>(
+    row: &mut serde_json::Value,
+    labels: impl IntoIterator<Item = (&'a String, &'a String)>,
+) {
+    if let serde_json::Value::Object(map) = row {
+        let labels = labels.into_iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+        map.insert(format!("{HIDDEN}Label"), labels.collect::<serde_json::Map<_, _>>().into());
+    }
+}
 
 /// A template, parsed.
 #[derive(Debug, Clone)]

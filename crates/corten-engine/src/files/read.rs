@@ -20,6 +20,19 @@ use crate::error::{At, EngineError};
 const MAX_DEPTH: usize = 400;
 const BUFFER: usize = 256 << 10;
 const MAX_XATTR_BYTES: usize = 64 << 10;
+/// File systems that have no files: proc, sysfs, cgroup, cgroup2, devpts, mqueue, debugfs, tracefs, securityfs, bpf.
+const WITHOUT_FILES: [u32; 10] = [
+    0x9fa0,
+    0x6265_6572,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x1cd1,
+    0x1980_0202,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0xcafe_4a11,
+];
 
 /// Writes a tar of what it is shown.
 pub(super) struct Packer<'a, W: Write> {
@@ -30,12 +43,22 @@ pub(super) struct Packer<'a, W: Write> {
     held: Vec<u8>,
     /// It is an overlay's own layer, to be one of an image.
     layer: bool,
+    /// Of the directory that is read.
+    device: u64,
     links: HashMap<(u64, u64), Vec<u8>>,
 }
 
 impl<'a, W: Write> Packer<'a, W> {
     pub(super) fn new(tree: &'a Tree, out: W, to: &'a str) -> Self {
-        Self { tree, out, to, held: Vec::with_capacity(2 * BUFFER), layer: false, links: HashMap::new() }
+        Self {
+            tree,
+            out,
+            to,
+            held: Vec::with_capacity(2 * BUFFER),
+            layer: false,
+            device: 0,
+            links: HashMap::new(),
+        }
     }
 
     /// As an image's layer has it: what overlay marks becomes `.wh.` names.
@@ -52,6 +75,7 @@ impl<'a, W: Write> Packer<'a, W> {
     pub(super) fn add_content(&mut self, found: &Found, shown: &Path) -> Result<(), EngineError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = openat(&found.fd, ".", flags, Mode::empty()).at("openat", shown)?;
+        self.device = fstat(&dir).at("fstat", shown)?.st_dev;
         self.content(&dir, b"", shown, 0)
     }
 
@@ -111,7 +135,17 @@ impl<'a, W: Write> Packer<'a, W> {
         }
         match file_type {
             FileType::RegularFile => self.file(fd, entry, &stat, shown),
-            FileType::Directory => self.directory(fd, entry, shown, depth),
+            // What a kernel shows in a container that runs is no content of it: as Docker has it, empty. One that was
+            // named is looked into.
+            FileType::Directory if depth > 0 && stat.st_dev != self.device && has_no_files(fd, shown)? => {
+                self.header(&entry)
+            }
+            FileType::Directory => {
+                let outer = std::mem::replace(&mut self.device, stat.st_dev);
+                self.directory(fd, entry, shown, depth)?;
+                self.device = outer;
+                Ok(())
+            }
             _ => self.header(&entry),
         }
     }
@@ -193,6 +227,11 @@ impl<'a, W: Write> Packer<'a, W> {
         }
         Ok(())
     }
+}
+
+fn has_no_files(dir: &OwnedFd, shown: &Path) -> Result<bool, EngineError> {
+    let kind = rustix::fs::fstatfs(dir).at("fstatfs", shown)?.f_type;
+    Ok(WITHOUT_FILES.contains(&(kind as u32)))
 }
 
 /// What is in a directory, in the order of the bytes.
