@@ -158,7 +158,9 @@ fn while_it_is_attended_nobody_else_takes_what_it_writes() {
         }
         assert_eq!(host.ok(&["wait", "web"]), "4");
         assert_eq!(log(&host, "web").0, want);
-        assert_eq!(std::io::read_to_string(&record).unwrap(), "exit 4\n", "{kept}");
+        // One that adopts it comes perhaps only when it has ended: then init had kept the rest, and it is logged once.
+        let written = std::io::read_to_string(&record).unwrap();
+        assert!(written == "exit 4\n" || !kept && written.starts_with("exit 4\n1 "), "{kept}: {written}");
         host.ok(&["rm", "web"]);
     }
 }
