@@ -59,7 +59,7 @@ pub(crate) fn of_machine(layout: &Layout) -> Map<String, Value> {
             "Volume": ["local"],
             "Network": ["host", "none"],
             "Authorization": Value::Null,
-            "Log": ["journald", "json-file", "local", "none"],
+            "Log": corten_engine::config::log::Driver::NAMES,
         },
         "Runtimes": {"corten": {"path": "corten"}},
         "DefaultRuntime": "corten",

@@ -288,7 +288,7 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
     if state.status == Status::Running && !state.is_alive() {
         state.status = Status::Exited;
         let path = live.join("exit");
-        let end = init::parse_record(&exit_record(live));
+        let end = init::parse_record(&exit_record(live, LINE));
         state.exit_code = end.map_or(255, |end| i32::from(end.shell_code()));
         let written = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
         let since = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
@@ -302,11 +302,14 @@ pub(crate) fn ended(live: &Path, mut state: State) -> State {
     state
 }
 
-/// What init wrote when it ended.
-fn exit_record(live: &Path) -> Vec<u8> {
+/// More than the first line of an exit record has.
+const LINE: usize = 32;
+
+/// What init wrote when it ended, `most` bytes of it.
+fn exit_record(live: &Path, most: usize) -> Vec<u8> {
     let mut record = Vec::new();
     if let Ok(file) = std::fs::File::open(live.join("exit")) {
-        let _torn = file.take(init::MAX_RECORD as u64).read_to_end(&mut record);
+        let _torn = file.take(most as u64).read_to_end(&mut record);
     }
     record
 }
@@ -314,7 +317,7 @@ fn exit_record(live: &Path) -> Vec<u8> {
 /// What a container wrote last, when nobody attended it any more: init has kept it.
 fn log_unread(dirs: &Dirs, record: &Record) {
     let live = dirs.live(&record.id);
-    let written = exit_record(&live);
+    let written = exit_record(&live, init::MAX_RECORD);
     let mut pieces = init::unread(&written).peekable();
     if pieces.peek().is_none() {
         return;

@@ -116,22 +116,24 @@ pub fn find(dirs: &Dirs, name: &str) -> Result<Container, EngineError> {
     }
     match rustix::fs::readlink(dirs.name(bare), Vec::new()) {
         Ok(id) => read(dirs, &id.to_string_lossy())?.ok_or_else(missing),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) if collect::is_id(bare) => {
-            read(dirs, bare)?.ok_or_else(missing)
-        }
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {
-            let mut only = None;
-            // Only what may be meant is read.
-            for id in ids(dirs)?.iter().filter(|id| id.starts_with(bare)) {
-                let Some(found) = read(dirs, id)? else { continue };
-                if only.replace(found).is_some() {
-                    return Err(EngineError::AmbiguousId(bare.to_owned()));
-                }
-            }
-            only.ok_or_else(missing)
-        }
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => by_id(dirs, bare)?.ok_or_else(missing),
         Err(errno) => Err(errno).at("readlink", dirs.name(bare)),
     }
+}
+
+/// By the beginning of an id; only what may be meant is read.
+fn by_id(dirs: &Dirs, beginning: &str) -> Result<Option<Container>, EngineError> {
+    if collect::is_id(beginning) {
+        return read(dirs, beginning);
+    }
+    let mut only = None;
+    for id in ids(dirs)?.iter().filter(|id| id.starts_with(beginning)) {
+        let Some(found) = read(dirs, id)? else { continue };
+        if only.replace(found).is_some() {
+            return Err(EngineError::AmbiguousId(beginning.to_owned()));
+        }
+    }
+    Ok(only)
 }
 
 /// The first process of a container that runs, held by a descriptor; `None` if it has ended. Its number is its
@@ -147,8 +149,7 @@ pub(crate) fn process(state: &State) -> Result<Option<OwnedFd>, EngineError> {
         other => other.at("pidfd_open", state.pid.to_string())?,
     };
     // Only now: the number may have been given away before it was held.
-    let same = record::start_of(state.pid)? == Some(state.pid_start) && record::boot_id()? == state.boot_id;
-    Ok(same.then_some(pidfd))
+    Ok(state.is_same_process()?.then_some(pidfd))
 }
 
 /// Whether a process that is held has ended.

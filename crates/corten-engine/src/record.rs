@@ -126,10 +126,15 @@ impl State {
     /// takes a container for dead cleans up after it.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.status == Status::Running
-            && self.pid > 0
-            && start_of(self.pid).map_or(true, |start| start == Some(self.pid_start))
-            && boot_id().map_or(true, |boot| boot == self.boot_id)
+        self.status == Status::Running && self.pid > 0 && self.is_same_process().unwrap_or(true)
+    }
+
+    /// Whether the process of that number is the one that was started.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub(crate) fn is_same_process(&self) -> Result<bool, EngineError> {
+        Ok(boot_id()? == self.boot_id && start_of(self.pid)? == Some(self.pid_start))
     }
 }
 

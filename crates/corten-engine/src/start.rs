@@ -50,6 +50,12 @@ pub fn has_host_root(config: &Config) -> bool {
         || config.networks.iter().any(|network| matches!(network.mode, NetworkMode::Container(_)))
 }
 
+/// Whether who is in the container could write to our binary, if it is executed from where it lies: whoever starts it
+/// is sealed then.
+pub(crate) fn exposes_us(dirs: &Dirs, config: &Config) -> bool {
+    dirs.rootless.is_some() || has_host_root(config)
+}
+
 /// Starts a container that was made or has ended; one that runs is left as it is. With `attach` the command is
 /// in the foreground, from the first byte on.
 ///

@@ -156,7 +156,7 @@ fn terminal(device: u32) -> String {
     }
 }
 
-/// What ps shows of all processes, and of it the container's.
+/// What the host's ps shows of the container's processes.
 fn ps(pids: &BTreeSet<i32>, options: &[String]) -> Result<Top, EngineError> {
     let run = |more: &[&str]| Command::new("ps").args(options).args(more).output().at("exec", "ps");
     // Without it ps shows those of the user's terminal alone, unless the options ask for more. Some options, and some

@@ -15,15 +15,6 @@ pub(crate) struct Dir {
     pub(crate) path: Box<Path>,
 }
 
-/// Tells the file system that the subdirectories of this one have nothing to do with each other (`chattr +T`). ext4
-/// then puts each into a block group of its own: starts at the same time do not queue for one group's lock, and
-/// without a journal no new inode has to be looked for among all that were freed in the last half minute. A file
-/// system that has no such groups does not know the flag, and nothing is lost.
-pub fn spread(dir: impl AsFd) {
-    let flags = rustix::fs::ioctl_getflags(&dir);
-    let _not_known = flags.and_then(|flags| rustix::fs::ioctl_setflags(&dir, flags | IFlags::TOPDIR));
-}
-
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
@@ -138,4 +129,13 @@ impl Dir {
         }
         Ok(names)
     }
+}
+
+/// Tells the file system that the subdirectories of this one have nothing to do with each other (`chattr +T`). ext4
+/// then puts each into a block group of its own: starts at the same time do not queue for one group's lock, and
+/// without a journal no new inode has to be looked for among all that were freed in the last half minute. A file
+/// system that has no such groups does not know the flag, and nothing is lost.
+pub fn spread(dir: impl AsFd) {
+    let flags = rustix::fs::ioctl_getflags(&dir);
+    let _not_known = flags.and_then(|flags| rustix::fs::ioctl_setflags(&dir, flags | IFlags::TOPDIR));
 }

@@ -4,7 +4,7 @@
 //!
 //! Which calls: a kill before a call that changes nothing outside its process is the same as one before the next,
 //! so only the others are tried; ENOSPC where something may be written, EMFILE where a descriptor may come, EIO
-//! everywhere. Of these a cell tries each `stride`th with `CORTEN_TEST_ALL=1`, always the same, else fewer.
+//! everywhere. With `CORTEN_TEST_ALL=1` each kill and each fifth error is tried, always the same, else fewer.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -33,6 +33,9 @@ const CANNOT_FAIL: [u32; 11] = [3, 24, 39, 95, 102, 104, 108, 110, 186, 228, 318
 const WRITE: u32 = 1;
 const EXECVE: u32 = 59;
 
+/// Of the calls that tell anything each how manieth is tried with an error; of a kill each one.
+const STRIDE: usize = 5;
+
 const EIO: u32 = 5;
 const EMFILE: u32 = 24;
 const ENOSPC: u32 = 28;
@@ -54,8 +57,6 @@ struct Cell {
     done: fn(&Bench, &Output) -> Result<(), String>,
     /// The first call of a process that a fault is put into.
     from: fn(usize, &[u32]) -> usize,
-    /// Of the calls that are tried with kills and with errors, each how manieth.
-    strides: (usize, usize),
 }
 
 const CELL: Cell = Cell {
@@ -68,7 +69,6 @@ const CELL: Cell = Cell {
     code: 0,
     done: |_, _| Ok(()),
     from: |_, _| 1,
-    strides: (1, 5),
 };
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -128,16 +128,11 @@ fn ended(bench: &Bench) {
 fn orphaned(bench: &Bench) {
     running(bench);
     let id = of_it(bench, ".Id").unwrap();
-    kill(monitor_of(bench, &id).unwrap());
+    common::kill(monitor_of(bench, &id).unwrap());
     // The lock is free when all that had it are gone.
     let dir =
         open(bench.host.path("run").join(&id), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
     flock(&dir, FlockOperation::LockShared).unwrap();
-}
-
-fn kill(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 /// Whoever holds the container and is no child of another that does.
@@ -373,7 +368,7 @@ fn chosen(cell: &Cell, bench: &Bench, fault: &str) -> Option<Vec<(usize, usize)>
         list.extend(tried.map(|nth| (role, nth)));
     }
     let all = std::env::var_os("CORTEN_TEST_ALL").is_some();
-    let stride = if fault == "kill" { cell.strides.0 } else { cell.strides.1 };
+    let stride = if fault == "kill" { 1 } else { STRIDE };
     let stride = if all { stride } else { stride * 12 };
     let tried = list.iter().copied().skip(stride / 2).step_by(stride).collect();
     eprintln!("{} {fault}: {} calls tell apart, each {stride}th is tried", cell.name, list.len());

@@ -38,6 +38,11 @@ pub enum Driver {
     Journald,
 }
 
+impl Driver {
+    /// As `--log-driver` names them.
+    pub const NAMES: [&str; 4] = ["journald", "json-file", "local", "none"];
+}
+
 /// What driver and options say together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed {
@@ -187,6 +192,7 @@ mod tests {
         let files = Files { max_bytes: Some(10_000), max_files: 3, compress: true };
         assert_eq!(driver(full), Ok(Driver::JsonFile(files)));
         assert_eq!(driver(log("none", &[])), Ok(Driver::None));
+        assert!(Driver::NAMES.iter().all(|name| log(name, &[]).parsed().is_ok()));
         assert_eq!(driver(log("local", &[])), Ok(Driver::Local(Files::LOCAL)));
         let one = Files { max_files: 1, compress: false, ..Files::LOCAL };
         assert_eq!(driver(log("local", &[("max-file", "1")])), Ok(Driver::Local(one)));

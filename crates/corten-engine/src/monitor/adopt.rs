@@ -54,7 +54,7 @@ pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> R
         if stdio::detach(&adopted.fds()).is_err() {
             return 1;
         }
-        if dirs.rootless.is_some() || start::has_host_root(&record.config) {
+        if start::exposes_us(dirs, &record.config) {
             // Unsealed it attends what runs, and starts nothing (`make_ready`).
             let _unsealed = seal::again(dirs, STEP, &record.id, &adopted.fds());
         }

@@ -195,8 +195,7 @@ impl Monitor {
     /// Whoever starts a container is sealed where the container could write to our binary, and in the engine's
     /// user namespace: one that adopted it need not be there yet.
     fn make_ready(&mut self) -> Result<(), EngineError> {
-        let exposed = self.dirs.rootless.is_some() || crate::start::has_host_root(&self.config);
-        if exposed && !crate::exec::seal::is_sealed()? {
+        if crate::start::exposes_us(&self.dirs, &self.config) && !crate::exec::seal::is_sealed()? {
             let why = "its monitor, which adopted it, runs from a file that may be written to";
             return Err(EngineError::Seal(why.to_owned()));
         }
