@@ -18,7 +18,6 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use corten_runtime::init;
@@ -28,7 +27,7 @@ use rustix::io::Errno;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
 use crate::events::{Actor, Event, Journal};
-use crate::hold::Hold;
+use crate::hold::{Hold, Tried};
 use crate::log::{Log, Sink};
 use crate::record::{self, Record, State, Status};
 
@@ -46,8 +45,10 @@ impl Attended {
     }
 }
 
-/// Collects what the journal tells of. In the way of each start: four system calls if no container runs,
-/// some ten if any do. Whatever cannot be collected now is tried again by the next command.
+/// Collects what the journal tells of. In the way of each start: four system calls, and three for each container
+/// that runs, of which each lock is tried. (/proc/locks tells them all in one read; but who opens it waits for an
+/// RCU grace period, 10 to 25 ms, in which every lock that anybody takes is slow.) Whatever cannot be collected now is
+/// tried again by the next command.
 pub fn collect(dirs: &Dirs) {
     let (attended, swept) = collect_journal(dirs);
     if !swept {
@@ -57,7 +58,7 @@ pub fn collect(dirs: &Dirs) {
 
 /// Whom it found attended, and whether this boot was swept.
 fn collect_journal(dirs: &Dirs) -> (Attended, bool) {
-    let mut under_way = Vec::new();
+    let (mut under_way, mut attended) = (Vec::new(), Attended::default());
     let mut swept = false;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     if let Ok(dir) = rustix::fs::open(&dirs.run, flags, Mode::empty()) {
@@ -66,19 +67,15 @@ fn collect_journal(dirs: &Dirs) -> (Attended, bool) {
         while let Some(Ok(entry)) = entries.next() {
             match entry.file_name().to_str() {
                 Ok(SWEPT) => swept = true,
-                Ok(name) if is_id(name) => under_way.push((name.to_owned(), entry.ino())),
+                Ok(name) if is_id(name) => under_way.push(name.to_owned()),
                 _ => {}
             }
         }
-    }
-    let mut attended = Attended::default();
-    if !under_way.is_empty() {
-        let held = held(&dirs.run);
-        for (id, inode) in under_way {
-            if held.contains(&inode) {
-                attended.0.insert(id);
-            } else {
-                settle(dirs, &id);
+        for id in under_way {
+            match Hold::try_at(&dir, Path::new(&id)) {
+                Ok(Tried::Held) => drop(attended.0.insert(id)),
+                Ok(Tried::Taken(hold)) => settle_held(dirs, &id, hold),
+                Ok(Tried::Gone) | Err(_) => {}
             }
         }
     }
@@ -134,28 +131,6 @@ fn sweep_all(dirs: &Dirs, attended: &Attended) {
 /// Nothing else is taken for a container, whatever somebody put there.
 pub(crate) fn is_id(name: &str) -> bool {
     name.parse::<corten_oci::ContainerId>().is_ok()
-}
-
-/// The inodes below `<run>/` on which somebody holds flock(2): one read instead of three calls for each
-/// container that runs. It only spares the try; the lock itself decides.
-fn held(run: &Path) -> BTreeSet<u64> {
-    let Ok(stat) = std::fs::metadata(run) else { return Default::default() };
-    let device = stat.dev();
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let table = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    parse_locks(&table, &format!("{major:02x}:{minor:02x}"))
-}
-
-/// Lines of proc_locks(5): `1: FLOCK  ADVISORY  WRITE 123 fe:00:5678 0 EOF`.
-fn parse_locks(table: &str, device: &str) -> BTreeSet<u64> {
-    table
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split_ascii_whitespace().skip(1);
-            (fields.next()? == "FLOCK").then_some(())?;
-            fields.nth(3)?.strip_prefix(device)?.strip_prefix(':')?.parse().ok()
-        })
-        .collect()
 }
 
 /// Finishes what whoever held it left, if nobody holds it now.
@@ -411,19 +386,6 @@ pub(crate) fn remove_tree(dirs: &Dirs, path: &Path) -> Result<(), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn locks_of_this_device_are_read() {
-        let table = "1: FLOCK  ADVISORY  WRITE 16674 fe:00:12345 0 EOF\n\
-                     1: -> FLOCK  ADVISORY  WRITE 16675 fe:00:12346 0 EOF\n\
-                     2: POSIX  ADVISORY  WRITE 5 fe:00:77 0 EOF\n\
-                     3: FLOCK  ADVISORY  READ  0 00:1a:99 0 EOF\n\
-                     torn";
-        let inodes = |device: &str| parse_locks(table, device).into_iter().collect::<Vec<_>>();
-        assert_eq!(inodes("fe:00"), [12345]);
-        assert_eq!(inodes("00:1a"), [99]);
-        assert!(inodes("08:01").is_empty());
-    }
 
     /// A file's time is that of the clock's last tick, which may be before the start.
     #[test]

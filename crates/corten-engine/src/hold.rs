@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use corten_sys::wait::Exit;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -38,7 +38,7 @@ impl Hold {
         let path = dirs.live(id);
         for _ in 0..RACES {
             make_private(&path)?;
-            if let Some(hold) = Self::take_by(dirs, id, FlockOperation::LockExclusive)? {
+            if let Some(hold) = Self::take_by(CWD, &path, FlockOperation::LockExclusive)? {
                 return Ok(hold);
             }
         }
@@ -47,7 +47,18 @@ impl Hold {
 
     /// `None` if somebody else holds it, or nobody has it under way.
     pub(crate) fn try_existing(dirs: &Dirs, id: &str) -> Result<Option<Self>, EngineError> {
-        Self::take_by(dirs, id, FlockOperation::NonBlockingLockExclusive)
+        Ok(match Self::try_at(CWD, &dirs.live(id))? {
+            Tried::Taken(hold) => Some(hold),
+            Tried::Held | Tried::Gone => None,
+        })
+    }
+
+    /// Without waiting; `path` is from `dir` on. In three system calls.
+    pub(crate) fn try_at(dir: impl AsFd, path: &Path) -> Result<Tried, EngineError> {
+        match Self::take_by(dir, path, FlockOperation::NonBlockingLockExclusive) {
+            Err(EngineError::Call { errno: Errno::WOULDBLOCK, .. }) => Ok(Tried::Held),
+            other => Ok(other?.map_or(Tried::Gone, Tried::Taken)),
+        }
     }
 
     /// As [`Hold::try_existing`], making the directory if it is not there.
@@ -61,17 +72,22 @@ impl Hold {
         Self(dir)
     }
 
-    fn take_by(dirs: &Dirs, id: &str, operation: FlockOperation) -> Result<Option<Self>, EngineError> {
-        let path = dirs.live(id);
-        let Some(dir) = open(&path)? else { return Ok(None) };
-        match lock(&dir, operation) {
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            other => other.at("flock", &path)?,
-        }
+    fn take_by(dir: impl AsFd, path: &Path, operation: FlockOperation) -> Result<Option<Self>, EngineError> {
+        let Some(dir) = open(dir, path)? else { return Ok(None) };
+        lock(&dir, operation).at("flock", path)?;
         // Removed while we waited: what is at the path now, if anything, is another directory.
-        let there = fstat(&dir).at("fstat", &path)?.st_nlink > 0;
+        let there = fstat(&dir).at("fstat", path)?.st_nlink > 0;
         Ok(there.then_some(Self(dir)))
     }
+}
+
+/// What a try to take a hold came to.
+pub(crate) enum Tried {
+    /// Somebody else holds it.
+    Held,
+    /// Nobody has the container under way.
+    Gone,
+    Taken(Hold),
 }
 
 /// A wait for a lock that somebody holds, which news of the container end too: whoever starts it shows its
@@ -86,7 +102,7 @@ impl Waiting {
     /// News from now on count. `None` if nobody has it under way any more.
     pub(crate) fn begin(dirs: &Dirs, id: &str) -> Result<Option<Self>, EngineError> {
         let path = dirs.live(id);
-        let Some(dir) = open(&path)? else { return Ok(None) };
+        let Some(dir) = open(CWD, &path)? else { return Ok(None) };
         let news = inotify::init(CreateFlags::CLOEXEC).at("inotify_init1", "")?;
         match inotify::add_watch(&news, &path, WatchFlags::MOVED_TO | WatchFlags::ONLYDIR) {
             Err(Errno::NOENT) => Ok(None),
@@ -120,9 +136,9 @@ impl Waiting {
     }
 }
 
-fn open(path: &Path) -> Result<Option<OwnedFd>, EngineError> {
+fn open(dir: impl AsFd, path: &Path) -> Result<Option<OwnedFd>, EngineError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::open(path, flags, Mode::empty()) {
+    match openat(dir, path, flags, Mode::empty()) {
         Err(Errno::NOENT) => Ok(None),
         other => other.at("open", path).map(Some),
     }
