@@ -10,7 +10,7 @@
 //! | none, or torn | may be half made | everything of it goes |
 //! | not started | may be half made | its processes are killed; `--rm`: all goes, else it stays as made |
 //! | started | lives | it goes on |
-//! | started | is gone (or of an earlier boot) | `--rm`: all goes; else its end is noted |
+//! | started | is gone (or of an earlier boot) | `--rm`: all goes; else its end is noted, or its policy starts it again |
 //!
 //! A reboot empties `<run>/`, and with it the journal: what it knew is found by [`sweep`], once a boot and
 //! with each command that is no start. A cgroup is found by its record alone: below `corten/` there may
@@ -24,11 +24,13 @@ use corten_runtime::init;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
+use crate::boot;
 use crate::dirs::{Dirs, make_private};
 use crate::error::{At, EngineError};
 use crate::events::{Actor, Event, Journal};
 use crate::hold::{Hold, Tried};
 use crate::log::{Log, Sink};
+use crate::monitor;
 use crate::record::{self, Record, State, Status};
 
 /// Says in `<run>/` that nothing of an earlier boot is left.
@@ -53,6 +55,7 @@ pub fn collect(dirs: &Dirs) {
     let (attended, swept) = collect_journal(dirs);
     if !swept {
         sweep_all(dirs, &attended);
+        boot::start_due(dirs);
     }
 }
 
@@ -84,8 +87,11 @@ fn collect_journal(dirs: &Dirs) -> (Attended, bool) {
 
 /// As [`collect`], and looks at every name, directory and lease whether it is somebody's. Whom it found attended.
 pub fn sweep(dirs: &Dirs) -> Attended {
-    let (attended, _) = collect_journal(dirs);
+    let (attended, swept) = collect_journal(dirs);
     sweep_all(dirs, &attended);
+    if !swept {
+        boot::start_due(dirs);
+    }
     crate::events::trim(dirs);
     attended
 }
@@ -142,9 +148,11 @@ pub(crate) fn settle(dirs: &Dirs, id: &str) {
 
 /// What cannot be done now is tried again by the next command.
 fn settle_held(dirs: &Dirs, id: &str, hold: Hold) {
-    if let Ok(Some((record, state))) = finish_or_alive(dirs, id) {
-        let _again = crate::monitor::adopt(dirs, &record, state, hold);
-    }
+    let _again = finish_unless_alive(dirs, id, true).and_then(|left| match left {
+        Left::Nothing => Ok(()),
+        Left::Running(record, state) => monitor::adopt(dirs, &record, state, hold),
+        Left::Resting(record, state) => monitor::resume(dirs, &record, state, hold),
+    });
 }
 
 /// As [`settle`], for what has no directory of the living.
@@ -156,11 +164,19 @@ pub(crate) fn settle_missing(dirs: &Dirs, id: &str) {
 
 /// Brings a container to an end that its record can tell. The caller holds it.
 pub(crate) fn finish(dirs: &Dirs, id: &str) -> Result<(), EngineError> {
-    finish_or_alive(dirs, id).map(drop)
+    finish_unless_alive(dirs, id, false).map(drop)
 }
 
-/// As [`finish`]; of one that lives, its record and state.
-fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, EngineError> {
+/// What is left of a container that nobody attends: one that has ended needs nobody.
+enum Left {
+    Nothing,
+    Running(Record, State),
+    /// Its policy is to start it again.
+    Resting(Record, State),
+}
+
+/// As [`finish`], unless it lives or, if its policy counts, is to be started again.
+fn finish_unless_alive(dirs: &Dirs, id: &str, policy_counts: bool) -> Result<Left, EngineError> {
     let (live, kept) = (dirs.live(id), dirs.container(id));
     let living = untorn(record::read::<Record>(&live.join("config.json")))?;
     let record = match living {
@@ -169,17 +185,16 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
     };
     let Some(record) = record else {
         release(dirs, id, None)?;
-        return forget(dirs, id, None).map(|()| None);
+        return forget(dirs, id, None).map(|()| Left::Nothing);
     };
     let mut state = untorn(record::read::<State>(&live.join("state.json")))?;
     if let Some(state) = state.take_if(|state| state.is_alive()) {
-        return Ok(Some((record, state)));
+        return Ok(Left::Running(record, state));
     }
     // Of one that rests its monitor has told already.
     let told = state.as_ref().is_some_and(|state| state.status == Status::Restarting);
     if let Some(state) = state.as_mut().filter(|_| told) {
         state.status = Status::Exited;
-        state.error = "it was about to be started again when its monitor was killed".to_owned();
     }
     let unnoted = state.as_ref().is_some_and(|state| state.status == Status::Running);
     let mut end = state.map(|state| ended(&live, state));
@@ -198,9 +213,21 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
     tell(dirs, &record, untold, tell_of_oom, &kept.join("state.json"))?;
     if record.config.auto_remove {
         crate::volume::discard(dirs, id, &crate::volume::anonymous_in(&record.config));
-        return forget(dirs, id, Some(&record.name)).map(|()| None);
+        return forget(dirs, id, Some(&record.name)).map(|()| Left::Nothing);
     }
     let path = kept.join("state.json");
+    if let Some(end) = end.as_mut().filter(|_| policy_counts)
+        && !noted_already(&path, end)?
+        && monitor::is_due(dirs, &record, end, told)
+    {
+        if told {
+            end.status = Status::Restarting;
+        } else {
+            end.rests();
+        }
+        record::write(&live.join("state.json"), end, false)?;
+        return Ok(Left::Resting(record, end.clone()));
+    }
     match end {
         // Its monitor came as far as noting the end itself, and knew more.
         Some(state) if noted_already(&path, &state)? => {}
@@ -215,7 +242,7 @@ fn finish_or_alive(dirs: &Dirs, id: &str) -> Result<Option<(Record, State)>, Eng
     for partial in ["config.new", "state.new"] {
         remove_file(&kept.join(partial))?;
     }
-    remove_tree(dirs, &live).map(|()| None)
+    remove_tree(dirs, &live).map(|()| Left::Nothing)
 }
 
 /// A power cut can tear what is under /run, which is never synced, where that outlives a boot. What only could

@@ -92,7 +92,7 @@ pub fn list_knowing(dirs: &Dirs, attended: &Attended) -> Result<Vec<Container>, 
 }
 
 /// The names of the containers' directories. One that is being made or removed has no record.
-fn ids(dirs: &Dirs) -> Result<Vec<String>, EngineError> {
+pub(crate) fn ids(dirs: &Dirs) -> Result<Vec<String>, EngineError> {
     let path = dirs.root.join("containers");
     let entries = match std::fs::read_dir(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

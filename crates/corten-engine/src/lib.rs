@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod boot;
 mod client;
 pub mod collect;
 pub mod config;

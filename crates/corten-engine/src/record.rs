@@ -122,6 +122,12 @@ impl State {
         }
     }
 
+    /// It has ended, and is to be started again.
+    pub(crate) fn rests(&mut self) {
+        self.status = Status::Restarting;
+        self.restart_count += 1;
+    }
+
     /// Whether its first process is there, and is the one that was started. If that cannot be told it is: who
     /// takes a container for dead cleans up after it.
     #[must_use]

@@ -39,12 +39,7 @@ pub(crate) fn forget(kept: &Path) -> Result<(), EngineError> {
 /// What cannot be read or is damaged.
 pub(crate) fn last_state(kept: &Path) -> Result<State, EngineError> {
     let state = record::read::<State>(&kept.join("state.json"))?.unwrap_or_else(State::created);
-    let path = kept.join(NAME);
-    let started_ns = match rustix::fs::readlink(&path, Vec::new()) {
-        Err(Errno::NOENT) => None,
-        other => other.at("readlink", &path)?.to_str().ok().and_then(|time| time.parse::<u128>().ok()),
-    };
-    Ok(match started_ns.filter(|&started_ns| started_ns != state.started_ns) {
+    Ok(match noted(kept)?.filter(|&started_ns| started_ns != state.started_ns) {
         None => state,
         Some(started_ns) => State {
             status: Status::Exited,
@@ -58,8 +53,26 @@ pub(crate) fn last_state(kept: &Path) -> Result<State, EngineError> {
     })
 }
 
+/// When a container was started whose end nobody noted.
+///
+/// # Errors
+/// As [`last_state`].
+pub(crate) fn unended(kept: &Path) -> Result<Option<u128>, EngineError> {
+    let state = record::read::<State>(&kept.join("state.json"))?;
+    let ended_ns = state.map_or(0, |state| state.started_ns);
+    Ok(noted(kept)?.filter(|&started_ns| started_ns != ended_ns))
+}
+
+fn noted(kept: &Path) -> Result<Option<u128>, EngineError> {
+    let path = kept.join(NAME);
+    Ok(match rustix::fs::readlink(&path, Vec::new()) {
+        Err(Errno::NOENT) => None,
+        other => other.at("readlink", &path)?.to_str().ok().and_then(|time| time.parse().ok()),
+    })
+}
+
 /// When this boot began, in nanoseconds since 1970.
-fn booted_ns() -> u128 {
+pub(crate) fn booted_ns() -> u128 {
     let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let up_ns = u128::from(up.tv_sec.unsigned_abs()) * 1_000_000_000 + u128::from(up.tv_nsec.unsigned_abs());
     record::now_ns().saturating_sub(up_ns)

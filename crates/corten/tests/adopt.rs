@@ -193,15 +193,130 @@ fn an_end_is_told_once_though_the_monitor_is_killed_in_the_pause_behind_it() {
         rests
     });
     kill(monitor.as_raw_nonzero().get());
+    let starts = "2";
     host.ok(&["ps"]);
-    assert!(host.inspect("web", ".State.Error").contains("its monitor was killed"));
-    let told = |event: &str| {
-        let event = format!("event={event}");
-        host.ok(&["events", "--since", "1h", "--until", "0s", "-f", &event, "--format", "{{.Action}}"])
-            .lines()
-            .count()
-    };
-    assert_eq!(told("die"), told("start"));
+    until("it goes on", || host.inspect("web", ".RestartCount").as_str() >= starts);
+    host.ok(&["stop", "web"]);
+    assert_eq!(told(&host, "die"), told(&host, "start"));
     host.ok(&["rm", "web"]);
+    host.assert_clean(&[]);
+}
+
+fn told(host: &Host, event: &str) -> usize {
+    let event = format!("event={event}");
+    host.ok(&["events", "--since", "1h", "--until", "0s", "-f", &event, "--format", "{{.Action}}"])
+        .lines()
+        .count()
+}
+
+impl Host {
+    fn first_process(&self, name: &str) -> i32 {
+        self.inspect(name, ".State.Pid").parse().unwrap()
+    }
+
+    /// Nobody is left to see them end; and no command is between, which would start one again.
+    fn kill_unattended(&self, names: &[&str]) {
+        let pids = |name: &&str| {
+            let monitor = holder(&self.path("run").join(self.inspect(name, ".Id"))).expect("a monitor");
+            [monitor, self.first_process(name)]
+        };
+        let all: Vec<_> = names.iter().map(pids).collect();
+        for [monitor, init] in all {
+            kill(monitor);
+            kill(init);
+        }
+    }
+}
+
+#[test]
+fn what_ends_unattended_is_started_again_by_its_policy() {
+    let host = need_host!();
+    let run = |name: &str, more: &[&str], script: &str| {
+        host.ok(&[&["run", "-d", "--name", name], more, &["busybox", "sh", "-c", script]].concat());
+    };
+    let wait = "echo up; exec sleep 1000";
+    run("always", &["--restart", "always"], wait);
+    run("terminal", &["-t", "--restart", "unless-stopped", "-m", "32m"], wait);
+    run("failed", &["--restart", "on-failure:1"], wait);
+    run("none", &[], wait);
+    run("frozen", &["--restart", "always"], wait);
+    host.ok(&["pause", "frozen"]);
+    let names = ["always", "terminal", "failed", "none", "frozen"];
+    let first: Vec<i32> = names.iter().map(|name| host.first_process(name)).collect();
+    host.kill_unattended(&names);
+    host.ok(&["ps"]);
+    for (name, first) in names.into_iter().zip(first).filter(|(name, _)| *name != "none") {
+        until("it runs again", || {
+            host.inspect(name, ".State.Running") == "true" && host.first_process(name) != first
+        });
+        assert_eq!(host.inspect(name, ".RestartCount"), "1", "{name}");
+        assert_eq!(host.inspect(name, ".State.Paused"), "false", "{name}");
+        until("it works", || text(&host.corten(&["logs", name]).stdout).lines().count() == 2);
+    }
+    assert_eq!(host.inspect("none", ".State.Status"), "exited");
+    assert_eq!((told(&host, "die"), told(&host, "start")), (5, 9));
+    // That was its only try. And what its user stops, unattended or not, ends.
+    host.kill_unattended(&["failed"]);
+    host.ok(&["ps"]);
+    assert_eq!(host.inspect("failed", ".State.Status"), "exited");
+    host.kill_monitor("always");
+    host.ok(&["stop", "always"]);
+    let terminal = host.first_process("terminal");
+    host.kill_monitor("terminal");
+    host.ok(&["kill", "terminal"]);
+    until("it is gone", || !std::path::Path::new(&format!("/proc/{terminal}")).exists());
+    for name in ["always", "terminal"] {
+        host.ok(&["ps"]);
+        assert_eq!(host.inspect(name, ".State.Status"), "exited", "{name}");
+    }
+    host.ok(&["rm", "-f", "always", "terminal", "failed", "none", "frozen"]);
+    host.assert_clean(&[]);
+}
+
+#[test]
+fn after_a_boot_the_first_command_starts_what_is_to_run() {
+    let host = need_host!();
+    let names = ["always", "unless", "stopped", "always-stopped", "failure", "none", "made"];
+    let policies = ["always", "unless-stopped", "unless-stopped", "always", "on-failure", "no", "always"];
+    for (name, policy) in names.into_iter().zip(policies) {
+        host.ok(&["create", "--name", name, "--restart", policy, "busybox", "sleep", "1000"]);
+        if name != "made" {
+            host.ok(&["start", name]);
+        }
+    }
+    host.ok(&["stop", "stopped", "always-stopped"]);
+    let ids: Vec<String> = names.iter().map(|name| host.inspect(name, ".Id")).collect();
+    host.kill_unattended(&["always", "unless", "failure", "none"]);
+    // Nothing of /run outlives a boot; and all that happened was before this one.
+    std::fs::remove_dir_all(host.path("run")).unwrap();
+    for id in &ids {
+        let kept = host.path("root/containers").join(id);
+        if std::fs::remove_file(kept.join("started")).is_ok() {
+            std::os::unix::fs::symlink("1000", kept.join("started")).unwrap();
+        }
+        let path = kept.join("state.json");
+        if let Ok(state) = std::fs::read_to_string(&path) {
+            let mut state: serde_json::Value = serde_json::from_str(&state).unwrap();
+            if state["status"] == "exited" {
+                state["started_ns"] = 1000.into();
+                state["finished_ns"] = 2000.into();
+            }
+            std::fs::write(&path, state.to_string()).unwrap();
+        }
+    }
+    host.ok(&["ps"]);
+    for (name, running) in names.into_iter().zip([true, true, false, true, false, false, false]) {
+        if running {
+            until("it runs", || host.inspect(name, ".State.Status") == "running");
+        }
+        let status = host.inspect(name, ".State.Status");
+        assert_eq!(status == "running", running, "{name}: {status}");
+    }
+    assert!(host.inspect("none", ".State.Error").contains("the machine went down"));
+    // Only the first.
+    host.ok(&["stop", "always"]);
+    host.ok(&["ps"]);
+    assert_eq!(host.inspect("always", ".State.Status"), "exited");
+    host.ok(&[&["rm", "-f"], &names[..]].concat());
     host.assert_clean(&[]);
 }

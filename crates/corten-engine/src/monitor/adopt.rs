@@ -1,5 +1,5 @@
-//! Adopting a container: the monitor that takes the place of one that was killed. A command that finds the
-//! container without one forks it, whatever that command is for.
+//! Adopting a container: the monitor that takes the place of one that was killed, while the container runs or rests
+//! between two starts. A command that finds the container without one forks it, whatever that command is for.
 //!
 //! So it may run from a file that the container's root could write to, once it starts the container again
 //! (`exec/seal.rs`): there it executes itself again first, as `corten internal monitor`, and with it go the
@@ -31,6 +31,12 @@ const STEP: &str = "monitor";
 /// What is held of a container that is adopted.
 struct Adopted {
     hold: Hold,
+    /// Of one that rests there is nothing else.
+    running: Option<Alive>,
+}
+
+/// What is held of one that runs.
+struct Alive {
     pidfd: OwnedFd,
     /// Of its streams.
     ends: Vec<OwnedFd>,
@@ -49,19 +55,16 @@ pub(crate) fn adopt(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> R
         }
         None => None,
     };
-    let adopted = Adopted { hold, pidfd, ends: Streams::ends(&dirs.live(&record.id), master)? };
-    corten_sys::clone::fork(|| {
-        if stdio::detach(&adopted.fds()).is_err() {
-            return 1;
-        }
-        if start::exposes_us(dirs, &record.config) {
-            // Unsealed it attends what runs, and starts nothing (`make_ready`).
-            let _unsealed = seal::again(dirs, STEP, &record.id, &adopted.fds());
-        }
-        adopted.attend(dirs, record, state).ok().flatten().unwrap_or(1)
-    })
-    .map(drop)
-    .at("fork", "monitor")
+    let running = Alive { pidfd, ends: Streams::ends(&dirs.live(&record.id), master)? };
+    Adopted { hold, running: Some(running) }.fork(dirs, record, state)
+}
+
+/// Forks a monitor for a container that rests and has none: it starts it again. As [`adopt`].
+///
+/// # Errors
+/// The fork; it goes on resting.
+pub(crate) fn resume(dirs: &Dirs, record: &Record, state: State, hold: Hold) -> Result<(), EngineError> {
+    Adopted { hold, running: None }.fork(dirs, record, state)
 }
 
 /// What a sealed monitor does, if these are the words that it was executed with again.
@@ -73,32 +76,62 @@ pub(crate) fn main(dirs: &Dirs, words: &[OsString]) -> Result<Option<i32>, Engin
 }
 
 impl Adopted {
+    fn fork(self, dirs: &Dirs, record: &Record, state: State) -> Result<(), EngineError> {
+        corten_sys::clone::fork(|| {
+            if stdio::detach(&self.fds()).is_err() {
+                return 1;
+            }
+            if start::exposes_us(dirs, &record.config) {
+                // Unsealed it attends what runs, and starts nothing (`make_ready`).
+                let _unsealed = seal::again(dirs, STEP, &record.id, &self.fds());
+            }
+            self.attend(dirs, record, state).ok().flatten().unwrap_or(1)
+        })
+        .map(drop)
+        .at("fork", "monitor")
+    }
+
     /// In the order of [`Adopted::of`].
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        let own = [self.hold.as_fd(), self.pidfd.as_fd()];
-        own.into_iter().chain(self.ends.iter().map(AsFd::as_fd)).collect()
+        let mut fds = vec![self.hold.as_fd()];
+        if let Some(Alive { pidfd, ends }) = &self.running {
+            fds.push(pidfd.as_fd());
+            fds.extend(ends.iter().map(AsFd::as_fd));
+        }
+        fds
     }
 
     fn of(fds: Vec<OwnedFd>) -> Option<Self> {
         let mut fds = fds.into_iter();
-        let (hold, pidfd) = (fds.next()?, fds.next()?);
-        Some(Self { hold: Hold::inherited(hold), pidfd, ends: fds.collect() })
+        let hold = Hold::inherited(fds.next()?);
+        let running = fds.next().map(|pidfd| Alive { pidfd, ends: fds.collect() });
+        Some(Self { hold, running })
     }
 
     /// Returns when the container has ended for good.
     fn attend(self, dirs: &Dirs, record: &Record, state: State) -> Result<Option<i32>, EngineError> {
-        let Self { hold, pidfd, ends } = self;
-        let Some(streams) = Streams::adopt(ends)? else { return Ok(None) };
-        let cgroup = container::cgroup(record)?;
-        let lease = Lease::of(dirs, &record.id);
+        let Self { hold, running } = self;
+        let streams = match running {
+            Some(Alive { pidfd, ends }) => match Streams::adopt(ends)? {
+                Some(streams) => Some((pidfd, streams)),
+                None => return Ok(None),
+            },
+            None => None,
+        };
         let shares_pids = record.config.pid.is_some();
         let monitor = Monitor::new(dirs, record, shares_pids, hold, Launch::default())?;
         let mut clients = Clients::new(dirs.container(&record.id));
         // Nobody can attach then; all else goes on.
         let _alone = clients.listen(&monitor.hold);
+        let mut buffer = vec![0; session::CHUNK];
+        let Some((pidfd, streams)) = streams else {
+            return Ok(Some(monitor.go_on(state, clients, &mut buffer)));
+        };
+        let cgroup = container::cgroup(record)?;
+        let lease = Lease::of(dirs, &record.id);
         let checks = monitor.resumed_checks(&state);
         let oom = monitor.watch_memory(cgroup.as_ref(), state.oom_killed);
         let running = Running { pidfd, cgroup, streams, state, checks, oom };
-        Ok(Some(monitor.live(running, lease, clients, &mut vec![0; session::CHUNK])))
+        Ok(Some(monitor.live(running, lease, clients, &mut buffer)))
     }
 }

@@ -26,7 +26,7 @@ use corten_runtime::apply::Options;
 use corten_sys::wait::Exit;
 use rustix::process::{Signal, pidfd_send_signal};
 
-use crate::config::Config;
+use crate::config::{Config, Restart};
 use crate::dirs::Dirs;
 use crate::error::{At, EngineError};
 use crate::events::{Actor, Event, Journal};
@@ -38,10 +38,11 @@ use crate::record::{self, Record, State, Status};
 use crate::run::Launch;
 use crate::session::{self, EXITED, FAILED, STARTED};
 use crate::stdio;
-pub(crate) use adopt::{adopt, main};
+pub(crate) use adopt::{adopt, main, resume};
 use clients::Clients;
 pub(crate) use clients::{SOCKET, address};
 use restart::Restarts;
+pub(crate) use restart::is_due;
 use streams::Streams;
 
 /// The file in a container's directory of the living that says that its user stopped it: it is not to be
@@ -49,6 +50,16 @@ use streams::Streams;
 pub(crate) const STOPPED: &str = "stopped";
 /// The one that says that its processes are frozen.
 pub(crate) const PAUSED: &str = "paused";
+
+/// Whether its user stopped a container that is under way.
+fn is_stopped(dirs: &Dirs, id: &str) -> bool {
+    rustix::fs::stat(dirs.live(id).join(STOPPED)).is_ok()
+}
+
+/// The exit code that clients are told, and whether the kernel killed for memory.
+fn told_code(state: &State) -> [u8; 2] {
+    [state.exit_code as u8, u8::from(state.oom_killed)]
+}
 
 /// What the monitor takes over from the process that forked it.
 pub(crate) struct Monitor {
@@ -159,37 +170,60 @@ impl Monitor {
             let clean = self.note(&mut state, cgroup, end);
             self.look_again();
             self.tell_of_the_end(&state, told_of_oom);
-            let code = [state.exit_code as u8, u8::from(state.oom_killed)];
+            let code = told_code(&state);
             let ran = Duration::from_nanos(u64::try_from(state.finished_ns - state.started_ns).unwrap_or(0));
             let policy = self.config.restart.unwrap_or_default();
             let again = restarts.after(policy, state.exit_code, ran).filter(|_| clean && !self.is_stopped());
             let Some(pause) = again else { self.finish(state, lease.as_ref(), clean, &code, clients) };
             drop(streams);
             clients.all(EXITED, &code);
-            state.status = Status::Restarting;
-            state.restart_count += 1;
-            // Without it `ps` shows the container as it was.
-            let _shown = record::write(&self.dirs.live(&self.id).join("state.json"), &state, false);
-            if self.rest(&mut clients, pause, buffer) || self.is_stopped() {
-                self.finish(state, lease.as_ref(), clean, &code, clients);
-            }
-            self.look_again();
-            let mut config = Config { image: self.image.clone(), ..self.config.clone() };
-            let count = state.restart_count;
-            let again = self
-                .make_ready()
-                .and_then(|()| prepare::draw_up(&self.dirs, &mut config, &self.id, lease.take()))
-                .and_then(|drawn| self.start(drawn, &mut lease, count));
-            running = match again {
+            state.rests();
+            self.show(&state);
+            running = match self.start_again(state, pause, &mut lease, &mut clients, buffer) {
                 Ok(running) => running,
-                Err(error) => {
-                    state.error = error.to_string();
-                    // Whoever of the two failed dropped what it knew of the lease: it is found by its owner.
-                    let _again = crate::lease::release_of(&self.dirs, &self.id);
-                    self.finish(state, None, clean, &code, clients);
-                }
+                Err(state) => self.finish(state, lease.as_ref(), clean, &code, clients),
             };
         }
+    }
+
+    /// Of a container that rests, whose monitor was killed.
+    fn go_on(mut self, state: State, mut clients: Clients, buffer: &mut [u8]) -> i32 {
+        let code = told_code(&state);
+        let mut lease = None;
+        match self.start_again(state, restart::FIRST, &mut lease, &mut clients, buffer) {
+            Ok(running) => self.live(running, lease, clients, buffer),
+            Err(state) => self.finish(state, lease.as_ref(), true, &code, clients),
+        }
+    }
+
+    /// Starts a container that rests, after the pause; if it is stopped meanwhile, or cannot be started, the state of
+    /// its end.
+    fn start_again(
+        &mut self,
+        mut state: State,
+        pause: Duration,
+        lease: &mut Option<Lease>,
+        clients: &mut Clients,
+        buffer: &mut [u8],
+    ) -> Result<Running, State> {
+        if self.rest(clients, pause, buffer) || self.is_stopped() {
+            return Err(state);
+        }
+        self.look_again();
+        // It may have been killed while it was frozen.
+        let _thawed = crate::collect::remove_file(&self.dirs.live(&self.id).join(PAUSED));
+        let mut config = Config { image: self.image.clone(), ..self.config.clone() };
+        let count = state.restart_count;
+        self.make_ready()
+            .and_then(|()| prepare::draw_up(&self.dirs, &mut config, &self.id, lease.take()))
+            .and_then(|drawn| self.start(drawn, lease, count))
+            .map_err(|error| {
+                state.error = error.to_string();
+                // Whoever of the two failed dropped what it knew of the lease: it is found by its owner.
+                *lease = None;
+                let _again = crate::lease::release_of(&self.dirs, &self.id);
+                state
+            })
     }
 
     /// Whoever starts a container is sealed where the container could write to our binary, and in the engine's
@@ -340,8 +374,7 @@ impl Monitor {
 
     /// Whether its user stopped it.
     fn is_stopped(&self) -> bool {
-        self.config.restart.unwrap_or_default() != crate::config::Restart::No
-            && rustix::fs::stat(self.dirs.live(&self.id).join(STOPPED)).is_ok()
+        self.config.restart.unwrap_or_default() != Restart::No && is_stopped(&self.dirs, &self.id)
     }
 
     fn finish(

@@ -3,12 +3,24 @@
 use std::time::Duration;
 
 use crate::config::Restart;
+use crate::dirs::Dirs;
+use crate::record::{Record, State};
 
 /// Docker's: the pause doubles with each end that comes soon, from 100 ms to a minute.
-const FIRST: Duration = Duration::from_millis(100);
+pub(super) const FIRST: Duration = Duration::from_millis(100);
 const MOST: Duration = Duration::from_secs(60);
 /// Who ran so long starts afresh.
 const LONG: Duration = Duration::from_secs(10);
+
+/// Whether a container that nobody attends is to be started again after this end; `decided` if whoever attended it
+/// had said so already.
+pub(crate) fn is_due(dirs: &Dirs, record: &Record, end: &State, decided: bool) -> bool {
+    let policy = record.config.restart.unwrap_or_default();
+    let ran = u64::try_from(end.finished_ns.saturating_sub(end.started_ns)).unwrap_or(0);
+    let after = || Restarts::new(end.restart_count).after(policy, end.exit_code, Duration::from_nanos(ran));
+    let again = if decided { policy != Restart::No } else { after().is_some() };
+    again && !super::is_stopped(dirs, &record.id)
+}
 
 /// What was restarted so far. The policy itself may change meanwhile (`update --restart`).
 pub(super) struct Restarts {
