@@ -38,8 +38,10 @@ fn due(dirs: &Dirs, id: &str) -> Option<(Record, State)> {
     }
     let state = started::last_state(&kept).ok()?;
     let due = match record.config.restart.unwrap_or_default() {
-        Restart::Always => state.status == Status::Exited && state.finished_ns <= booted_ns(),
-        Restart::UnlessStopped => lost.is_some(),
+        Restart::Always if lost.is_none() => {
+            state.status == Status::Exited && state.finished_ns <= booted_ns()
+        }
+        Restart::Always | Restart::UnlessStopped => lost.is_some(),
         Restart::No | Restart::OnFailure { .. } => false,
     };
     due.then_some((record, State { status: Status::Restarting, restart_count: 0, ..state }))

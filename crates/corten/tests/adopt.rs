@@ -307,7 +307,11 @@ fn after_a_boot_the_first_command_starts_what_is_to_run() {
     host.ok(&["ps"]);
     for (name, running) in names.into_iter().zip([true, true, false, true, false, false, false]) {
         if running {
-            until("it runs", || host.inspect(name, ".State.Status") == "running");
+            until("it runs", || {
+                let state = host.inspect(name, "json .State");
+                assert!(!state.contains("\"exited\""), "{name}: {state}");
+                state.contains("\"running\"")
+            });
         }
         let status = host.inspect(name, ".State.Status");
         assert_eq!(status == "running", running, "{name}: {status}");

@@ -198,7 +198,9 @@ fn looking_for_leftovers_costs_three_calls_for_each_container() {
     }
     let many = count();
     assert_eq!((few.0, many.0), (2, 12));
-    assert!(many.1 <= few.1 + 30 + 4, "{few:?} {many:?}");
+    // A debug build looks at a descriptor before it closes it.
+    let each = if cfg!(debug_assertions) { 4 } else { 3 };
+    assert!(many.1 <= few.1 + 10 * each + 4, "{few:?} {many:?}");
 }
 
 fn parent_of(pid: i32) -> i32 {
